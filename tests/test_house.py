@@ -119,7 +119,7 @@ def test_locks_are_created_only_in_the_modules_that_handle_interrupts():
 def test_each_lock_is_acquired_together_with_the_section_of_its_thread():
     for name, path in FILES.items():
         if name.partition("/")[0] not in ("testing", "cli"):
-            bare = re.findall(r"with self\.(?:_lock|_owner)\b", path.read_text(encoding="utf-8"))
+            bare = re.findall(r"with self\.(?:_lock|_write_lock)\b", path.read_text(encoding="utf-8"))
             assert not bare, f"{name}: write `with this_thread.section, self._lock:`, see _threads/sections.py"
 
 

@@ -152,7 +152,7 @@ def test_closing_a_stream_early_notifies_the_server_and_later_items_are_late_rep
 
 def test_a_stream_closed_before_it_was_sent_is_never_sent(against):
     client, peer, _ = against(protocol=Ticks())
-    with client._wsclient.core.sender.writer._owner:  # no thread can write meanwhile
+    with client._wsclient.core.sender.writer._write_lock:  # no thread can write meanwhile
         client.stream({"ask": 1}).close()
     client.send("mark")
     assert peer.receive_text() == "mark"

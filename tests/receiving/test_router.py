@@ -412,7 +412,7 @@ def test_a_message_that_came_before_a_match_request_was_sent_does_not_answer_it(
 
 def test_ids_increase_on_the_connection_although_a_caller_uses_a_higher_one(raw):
     client, peer, _ = open_against(raw)
-    with client._wsclient.core.sender.writer._owner:  # no thread can write meanwhile
+    with client._wsclient.core.sender.writer._write_lock:  # no thread can write meanwhile
         for message in ({"n": 1}, {"n": 2, "id": 100}, {"n": 3}):
             client.submit(message)
     client.send("done")

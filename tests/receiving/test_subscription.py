@@ -767,7 +767,7 @@ def test_a_subscription_closed_at_the_moment_it_is_written_is_unsubscribed(again
     """It was taken from the queue, but is not yet recorded as written: the server will receive it."""
     client, peer, _ = against(protocol=Ticks())
     core = client._wsclient.core
-    with core.sender.writer._owner:  # no thread can write meanwhile
+    with core.sender.writer._write_lock:  # no thread can write meanwhile
         stream = client.stream({"ask": 1})
         (call,) = core.queue.take(1000, None)
         payload = call.payload_for(core.sender.writer._backend)
@@ -847,7 +847,7 @@ def test_closed_while_it_is_written_a_subscription_leaves_no_key_and_is_unsubscr
     client, peer, _ = against(protocol=ByName())
     core = client._wsclient.core
     for step in itertools.count(1):
-        with core.sender.writer._owner:  # no thread can write meanwhile
+        with core.sender.writer._write_lock:  # no thread can write meanwhile
             stream = client.subscribe({"ask": step})
             assert len(list(core.subscriptions)) == 1
             (call,) = core.queue.take(1000, None)
@@ -1154,7 +1154,7 @@ def test_a_subscription_closed_while_nothing_can_be_queued_is_unsubscribed(again
         client.drain(LONG, wait=False)
         subscription.close()
     else:
-        with client._wsclient.core.sender.writer._owner:  # no thread can write meanwhile
+        with client._wsclient.core.sender.writer._write_lock:  # no thread can write meanwhile
             client.send({"op": "fills the queue"})
             subscription.close()
             eventually(lambda: has_no_traces(client, subscription))

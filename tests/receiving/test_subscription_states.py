@@ -14,7 +14,7 @@ from wsclient import JsonRpc
 from wsclient._network.transport import Line
 from wsclient._receiving import subscription as subscription_module
 from wsclient._receiving.inbox import Inbox
-from wsclient._receiving.subscription import TRANSITIONS, Event, Standing, Subscription
+from wsclient._receiving.subscription import TRANSITIONS, Cause, Standing, Subscription
 from wsclient._requests import failures
 from wsclient._sending.message import WriteProgress
 from wsclient._sending.writer import Writer
@@ -48,19 +48,19 @@ def test_every_state_is_reachable_and_the_end_is_final():
 @pytest.mark.parametrize("state", [state for state in Standing if state is not Standing.ENDED])
 def test_in_every_state_a_reader_and_a_failure_can_end_a_subscription(state):
     after = TRANSITIONS[state]
-    assert after[Event.FINISHED] is Standing.ENDED
-    assert after[Event.CLOSED] in (Standing.ENDED, Standing.CLOSING)
+    assert after[Cause.FINISHED] is Standing.ENDED
+    assert after[Cause.CLOSED] in (Standing.ENDED, Standing.CLOSING)
     assert set(TRANSITIONS[Standing.CLOSING].values()) == {Standing.CLOSING, Standing.ENDED}
 
 
 @pytest.mark.parametrize("state", [state for state in Standing if state is not Standing.ENDED])
 def test_the_loss_of_a_connection_changes_each_state_that_depends_on_it(state):
-    after = TRANSITIONS[state][Event.CONNECTION_LOST]
+    after = TRANSITIONS[state][Cause.CONNECTION_LOST]
     assert after not in ON_CONNECTION
 
 
 def test_only_a_subscription_on_the_present_connection_can_be_quiet():
-    after = {state: TRANSITIONS[state].get(Event.QUIET) for state in Standing}
+    after = {state: TRANSITIONS[state].get(Cause.QUIET) for state in Standing}
     assert {state for state in Standing if after[state] is not None} == set(ON_CONNECTION)
     assert all(after[state] is Standing.LOST for state in ON_CONNECTION)
 

@@ -124,7 +124,7 @@ def test_the_latest_end_of_several_pauses_counts(ends, now):
     pause = Pause(Commands())
     for end in ends:
         pause.begin(end)
-    assert pause.until(now) == max([*ends, now])
+    assert pause.end_or_forget(now) == max([*ends, now])
     assert bool(pause.ends) is (max(ends) > now)
 
 
@@ -132,9 +132,9 @@ def test_a_pause_that_is_cancelled_is_over_and_another_one_can_begin():
     pause = Pause(Commands())
     pause.begin(110.0)
     pause.cancel()
-    assert pause.until(100.0) == 100.0
+    assert pause.end_or_forget(100.0) == 100.0
     pause.begin(105.0)
-    assert pause.until(100.0) == 105.0
+    assert pause.end_or_forget(100.0) == 105.0
 
 
 def test_frequent_pauses_take_no_memory():
@@ -144,7 +144,7 @@ def test_frequent_pauses_take_no_memory():
     assert pause.ends == [1099.0]
     pause.begin(5.0)
     pause.begin(1099.0)
-    assert pause.until(50.0) == 1099.0
+    assert pause.end_or_forget(50.0) == 1099.0
     assert len(pause.ends) < 4
 
 
@@ -154,9 +154,9 @@ def test_close_and_drain_end_a_pause_also_one_that_begins_later(end):
     pause = Pause(commands)
     pause.begin(110.0)
     commands.order_close(1000, "", NEVER) if end == "close" else commands.order_drain(NEVER)
-    assert pause.until(100.0) == 100.0
+    assert pause.end_or_forget(100.0) == 100.0
     pause.begin(120.0)
-    assert pause.until(100.0) == 100.0
+    assert pause.end_or_forget(100.0) == 100.0
     assert not pause.ends
 
 
@@ -172,4 +172,4 @@ def test_the_latest_end_counts_although_several_threads_pause_at_the_same_time()
         thread.start()
     for thread in threads:
         thread.join(LONG)
-    assert pause.until(0.0) == 1000.0 + 10 * 499 + 3
+    assert pause.end_or_forget(0.0) == 1000.0 + 10 * 499 + 3

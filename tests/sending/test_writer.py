@@ -235,7 +235,7 @@ def test_a_ping_taken_at_the_same_time_as_a_close_frame_does_not_follow_it(ends)
     ends.writer.flush()
     ends.writer.urgent.put(ping())  # the I/O thread had checked before another thread took the close frame
     ends.writer.flush()
-    with ends.writer._owner:  # and so had the thread that holds the write lock now
+    with ends.writer._write_lock:  # and so had the thread that holds the write lock now
         ends.writer._write()
     assert not ends.writer.has_work()
     assert ends.peer.receive_frame()[0] == 8
@@ -326,7 +326,7 @@ def test_nothing_is_written_after_the_end(ends):
 def test_a_request_behind_a_close_frame_is_not_sent_and_is_returned_at_the_end(ends, together):
     """A caller waits for it, and would wait forever if it were dropped silently."""
     request = Request(b"ask", 3, deadline=Deadline(None), match=bool)
-    with ends.writer._owner if together else contextlib.nullcontext():
+    with ends.writer._write_lock if together else contextlib.nullcontext():
         ends.writer.send_first(Outgoing(Opcode.CLOSE, b"\x03\xe8", 2))
         ends.writer.send_first(request)
         ends.writer.send_first(Outgoing(Opcode.TEXT, b"without wait", 12))
@@ -400,7 +400,7 @@ def test_messages_of_sixteen_writers_all_arrive_in_the_order_of_each_writer(ends
 
 def test_a_writer_is_not_idle_while_a_thread_takes_a_message(ends):
     assert ends.writer.idle()
-    with ends.writer._owner:
+    with ends.writer._write_lock:
         assert not ends.writer.idle()
 
 
@@ -431,7 +431,7 @@ def test_a_reply_that_arrives_before_its_write_is_recorded_is_matched(ends):
     entry = ends.ask(b"ask")
     entry.waiter = waiter = Waiter()
     router = ends.core.make_router(ends.writer, ends.written)
-    with ends.writer._owner:  # like a writer between its send() and the record of it
+    with ends.writer._write_lock:  # like a writer between its send() and the record of it
         (taken,) = ends.writer._next_entries()
         assert taken.payload_for(ends.writer._backend) == b"ask"
         taken.put_on(ends.writer.write_progress, 9)
@@ -449,7 +449,7 @@ def test_a_thread_that_acquires_the_write_lock_after_the_end_takes_no_message(en
     ends.writer.end()
     (entry,) = ends.put("for the next connection")
     ends.writer.is_open = True
-    with ends.writer._owner:
+    with ends.writer._write_lock:
         ends.writer._write()
     assert entry.queued
 
@@ -528,7 +528,7 @@ NOT_CLEAR = {
     "a message is queued": lambda ends: ends.put("first"),
     "the queue is sealed": lambda ends: ends.queue.seal(ConnectionError()),
     "the message is too large": lambda ends: setattr(ends.queue, "largest", 2),
-    "another thread is writing": lambda ends: ends.writer._owner.acquire(),
+    "another thread is writing": lambda ends: ends.writer._write_lock.acquire(),
 }
 
 
@@ -539,8 +539,8 @@ def test_a_message_is_queued_if_other_entries_are_before_it(ends, why, way):
     entry = text("now")
     assert not written_directly(ends, entry, way)
     assert entry.state == QUEUED
-    if ends.writer._owner.locked():
-        ends.writer._owner.release()
+    if ends.writer._write_lock.locked():
+        ends.writer._write_lock.release()
     if why != "a frame is half written":
         assert b"now" not in all_that_follows(ends)
 
@@ -619,9 +619,9 @@ def test_a_sender_with_a_full_queue_waits_for_the_thread_that_holds_the_write_lo
     """The I/O thread holds the write lock, and cannot continue while the sender holds the interpreter."""
     monkeypatch.setattr(writer, "_MOMENT", LONG)
     ends.core.sender.writer = ends.writer
-    with ends.writer._owner:
+    with ends.writer._write_lock:
         ends.put("a", "b")
-        monkeypatch.setattr(type(ends.queue), "filling", True)
+        monkeypatch.setattr(type(ends.queue), "over_half_full", True)
         leaving = threading.Thread(target=ends.core.sender.defer_write)
         leaving.start()
         leaving.join(SHORT)
@@ -729,7 +729,7 @@ def test_messages_that_wait_for_something_else_than_a_token_do_not_keep_the_io_t
     assert not ends.woken()
     ends.core.protocol.max_in_flight = 2
     assert ends.writer.continues_at(now) == now
-    with ends.writer._owner:  # this thread continues afterwards
+    with ends.writer._write_lock:  # this thread continues afterwards
         assert ends.writer.continues_at(now) == math.inf
 
 
@@ -827,7 +827,7 @@ def test_an_interrupt_at_any_call_of_the_main_thread_leaves_a_message_written_or
     for moment in itertools.count():
         with ends_with_replies() as ends:
             struck = strikes(moment, functools.partial(act, ends), error)
-            assert not ends.writer._owner.locked()
+            assert not ends.writer._write_lock.locked()
             assert ends.writer.error is None
             assert bool(ends.writer.rest) <= ends.woken()  # the I/O thread continues
             on_thread(ends.writer.flush)
@@ -864,7 +864,7 @@ def test_a_message_queued_while_a_writer_checks_whether_it_may_pass_the_queue_is
 def test_a_sender_under_pressure_waits_for_the_write_lock_only_for_a_moment(ends, monkeypatch):
     monkeypatch.setattr(writer, "_MOMENT", 0.01)
     ends.put("a")
-    with ends.writer._owner:
+    with ends.writer._write_lock:
         on_thread(ends.writer.flush_under_pressure)
     assert ends.queue.messages == 1
     on_thread(ends.writer.flush_under_pressure)

@@ -1,7 +1,7 @@
 """Messages that cannot be delivered yet, with a limit on their number and a limit on their bytes.
 
-It is used for three buffers: messages that arrive before a connection is set up, calls of the server that arrive during
-the set-up, and messages with a subscription key that is not known yet.
+Three buffers are of this class. They contain messages that arrive before a connection is set up, calls of the server
+that arrive during the set-up, and messages with a subscription key that is not known yet.
 
 Guarantees:
     * A buffer with room left keeps a message of any size, so it may exceed its byte limit by one message.
@@ -73,7 +73,8 @@ class DeferredMessages(Generic[_T]):
             size: its bytes.
 
         Returns:
-            ``KEPT``, or ``FIRST_LOSS`` for the first one rejected since the buffer was emptied, then ``LOSS``.
+            ``KEPT`` if the message is kept. ``FIRST_LOSS`` for the first message that is rejected since the buffer was
+            last empty, ``LOSS`` for further ones.
         """
         bounds = self._bounds
         if self.full:

@@ -3,8 +3,8 @@
 Guarantees:
     * A handler without workers runs on the hook thread, in order with the hooks. A handler with workers may block
       until a later hook has run, without a deadlock.
-    * A call inside a critical section of its own thread (see ``_threads.sections``) takes no lock: the I/O thread
-      changes the tables a moment later.
+    * A call inside a critical section (see ``_threads.sections``) takes no lock: the I/O thread changes the tables a
+      moment later.
     * Look-ups need no lock: each table changes by one ``dict`` operation or one assignment.
 """
 
@@ -61,7 +61,9 @@ class Registration:
         self._handler = handler
 
     def remove(self) -> None:
-        """Stop calling the function, except for what is already queued for it. Any thread, any number of times."""
+        """Stop calling the function, except for messages that are already queued for it. Any thread may call this, any
+        number of times.
+        """
         self._remove(self._key, self._handler)
 
     def __call__(self) -> None:
@@ -73,7 +75,7 @@ class Registration:
 
 
 class Pool:
-    """Worker threads that share one queue. They start with the first job."""
+    """Worker threads that share one queue. Each of the first jobs starts one of them, until all run."""
 
     def __init__(self, name: str, workers: int, bounds: Queue, hooks: Hooks, on_room: Callable[[], object]) -> None:
         """

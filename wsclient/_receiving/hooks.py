@@ -38,7 +38,8 @@ HOOKS: Final = (
 _FOREVER: Final = Deadline(None)
 MAX_EVENTS: Final = 1000
 """Largest number of events that may be queued for each of the hooks ``on_ping``, ``on_pong`` and ``on_error``. The peer
-causes these events, so their memory needs a limit. ``ReceiveQueue.max_bytes`` limits the payloads of the errors too."""
+causes these events, so their memory needs a limit. Errors may contain payloads; ``ReceiveQueue.max_bytes`` limits the
+bytes of these payloads."""
 
 _PAYLOADS: Final = "payloads"
 """The counters of events also count the bytes of the payloads, under this key."""
@@ -159,7 +160,7 @@ class Hooks:
             fn: the function.
             args: its arguments.
             size: the bytes of the message.
-            key: with the policy ``"latest"``, of each key the newest job is kept.
+            key: with the policy ``"latest"``, only the newest job of each key is kept.
             must_keep_reading: see ``Inbox.put``.
         """
         verdict = self.inbox.put((what, fn, args), size, key=key, must_keep_reading=must_keep_reading)
@@ -207,7 +208,8 @@ class Hooks:
     def connection_of_caller(self) -> int | None:
         """Return the number of the one connection on which the caller's messages may be sent.
 
-        If the caller is ``on_open`` or ``on_reconnect``: that connection's number. Else None: any connection.
+        None means any connection. The result is a number only in a hook that was posted for one connection, such as
+        ``on_open`` or ``on_reconnect``.
         """
         return self.connection_number if self.here() else None
 
@@ -285,6 +287,6 @@ class Hooks:
 
 
 def _payload_size(event: Any) -> int:
-    """Return the bytes of the message that an error contains; a ping's or pong's are too few to matter."""
+    """Return the number of payload bytes that an error contains; 0 for a ping or pong, whose payload is short."""
     payload = event.payload if isinstance(event, ProtocolError) else None
     return len(payload) if isinstance(payload, (str, bytes)) else 0

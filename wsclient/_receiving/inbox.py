@@ -9,15 +9,16 @@ Guarantees:
       may have to continue although the queue is full (``must_keep_reading``: a request waits for its reply, for
       example). Then items beyond the byte limit are dropped. In both cases a queue with room left keeps an item of any
       size, so it may exceed its byte limit by one item.
-    * ``get_several`` returns at most 16 items at once, of 64 KiB together, which then no longer count; while the queue
-      is full or is dropping items, it returns one item.
-    * With ``"latest"``, an item that is replaced by a newer one with its key counts as dropped, but is no loss.
+    * ``get_several`` returns at most 16 items at once, of 64 KiB together. They no longer count for the limits. While
+      the queue is full or is dropping items, it returns one item.
+    * With ``"latest"``, a newer item replaces an older one with the same key. The older one is counted as dropped, but
+      its replacement is not reported as a loss.
     * A series of losses is reported once: ``put`` returns ``FIRST_LOSS`` for its first loss, then ``LOSS``. The series
-      ends when it has happened twice since the last loss that the reader took an item and the queue was then at most
-      half full. (With ``"latest"``: empty. There the queue contains one item per key, so its length does not show
-      whether the reader is fast enough.)
-    * ``end`` takes no lock if it is called inside a critical section of its own thread (see ``_threads.sections``). The
-      next thread that acquires the lock then discards the items.
+      ends when the reader has, twice since the last loss, taken an item and left the queue at most half full. (With
+      ``"latest"``, the queue must be empty instead of half full: it contains one item per key, so its length does not
+      show whether the reader is fast enough.)
+    * ``end`` takes no lock if it is called inside a critical section (see ``_threads.sections``). The next thread that
+      acquires the lock then discards the items.
     * An interrupt in ``get`` may lose the one item that was being returned, but the count stays correct.
 """
 
@@ -54,7 +55,7 @@ _BATCH_BYTES: Final = 64 * 1024
 
 _NONE: Final = 0
 _LOSING: Final = 2
-"""The first and the highest value of ``_episode``. A loss sets it to the highest value. It decreases by 1 when an item
+"""The lowest and the highest value of ``_episode``. A loss sets it to the highest value. It decreases by 1 when an item
 was taken and the queue is at most half full. At 0 the series of losses is over: the next loss is a ``FIRST_LOSS``."""
 
 
@@ -110,13 +111,13 @@ class Inbox:
             on_room: called, on the reader's thread, when a full queue has room again.
         """
         # Guards `_removed`, `_removed_bytes`, `_latest`, `_episode`, `dropped`, `full`, `ended` and `error`, and each
-        # change of the cells but one: `put` appends without it.
+        # change of the cells, with one exception: `put` appends without the lock.
         self._lock = make_lock()
         self._filled = Notifier()
         self._bounds = (max_items, max_bytes, overflow)
         self._on_room = on_room
         self._cells: deque[_Cell] = deque()
-        self._latest: dict[Hashable, tuple[Any, int]] = {}  # with "latest" only: of each key the item and its bytes
+        self._latest: dict[Hashable, tuple[Any, int]] = {}  # with "latest" only: the item and its bytes, by key
         # How many items count, and their bytes: added so far, by `put`; and removed so far, under the lock.
         self._added = self._added_bytes = 0
         self._removed = self._removed_bytes = 0
@@ -141,7 +142,7 @@ class Inbox:
         Args:
             item: the item.
             size: its bytes.
-            key: with ``"latest"``, of each key the newest item is kept.
+            key: with ``"latest"``, only the newest item of each key is kept.
             must_keep_reading: whether reading continues although the queue is full.
         """
         max_items, max_bytes, overflow = self._bounds
@@ -212,7 +213,7 @@ class Inbox:
                     self.ended = True
                     self.error = error
                 if discard:
-                    self._is_discarded = True  # `put` may be appending an item
+                    self._is_discarded = True  # `put` may append an item after `_discard`; then the reader discards it
                     self._discard()
         self._filled.announce()
         if self._on_room is not None:
@@ -269,7 +270,7 @@ class Inbox:
     def _bytes(self) -> int:
         return self._added_bytes - self._removed_bytes
 
-    def _eased(self) -> bool:
+    def _has_recovered(self) -> bool:
         """Return whether the queue is at most half full (with ``"latest"``: empty)."""
         max_items, max_bytes, overflow = self._bounds
         if overflow == "latest":
@@ -329,7 +330,7 @@ class Inbox:
                 if was_full:
                     count, size = self._added - self._removed, self._added_bytes - self._removed_bytes
                     self.full = count >= max_items or size >= max_bytes
-                if self._episode and self._eased():
+                if self._episode and self._has_recovered():
                     self._episode -= 1
         if was_full and not self.full and self._on_room is not None:
             self._on_room()

@@ -1,8 +1,8 @@
 """All receivers of incoming messages: hooks, handlers, streams and subscriptions.
 
 Guarantees:
-    * Any thread may read the properties. There is no lock: each part guards itself, and none is called under a lock of
-      another.
+    * Any thread may read the properties. There is no lock: each part is safe for several threads, and no part is called
+      while a lock of another part is held.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Receivers:
         return self.hooks.dropped + self.handlers.dropped + self.streams.dropped
 
     def resume_reading(self) -> None:
-        """Wake the I/O thread to read again if it paused: a queue has room, or the caller waits for a reply."""
+        """Wake the I/O thread if reading is paused. Called when a queue has room, or the caller waits for a reply."""
         if self._link.paused:
             self._commands.wake()
 
@@ -95,12 +95,13 @@ class Receivers:
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
     def connection_lost(self, error: ConnectionLost, number: int, *, is_gap: bool) -> None:
-        """Report a lost connection to its subscriptions, which resume later or end; count a gap in the streams.
+        """Report a lost connection to its subscriptions, which resume later or end. If there is a gap, count it in the
+        streams.
 
         Args:
             error: the error for subscriptions that end with their connection.
             number: the connection's number.
-            is_gap: whether messages may be missing. None is if the connection was never open, or if a renewal had
+            is_gap: whether messages may be missing. False if the connection was never open, or if a renewal had
                 replaced it.
         """
         self.subscriptions.connection_lost(error, number)

@@ -1,7 +1,8 @@
 """``stream()``: all replies to one request, and the base class that it shares with ``subscribe()``.
 
 A feed connects a request with its stream. The I/O thread passes messages to the feed, which delivers them to the
-stream. The feed has a weak reference to the stream: if that is the only one left, the feed ends at the next message.
+stream. The feed has only a weak reference to the stream. If no other reference to the stream is left, the feed ends at
+the next message.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class AnswersFeed(Feed):
             return False
 
     def _unsubscribe(self, request: Request) -> None:
-        """Send the unsubscribe message; the replies may have ended already."""
+        """Send the unsubscribe message, unless the request's connection has ended."""
         position = request.position
         if position is not None and position[0].ended:
             return

@@ -93,7 +93,8 @@ class Router:
         is_closing: whether the connection is ending.
         backlog: the messages of an array that ``hand_on`` processes, before the next call of ``receive``; None if there
             are none.
-        watch: called with each message that answers no request; None if that is not needed. It does not raise.
+        watch: called with each message that answers no request, for ``Renew.on``; None if that is not needed. It does
+            not raise.
     """
 
     __slots__ = ("_counters", "_early_calls", "_link", "_max_batch", "_protocol", "_receivers", "_requests",
@@ -185,9 +186,9 @@ class Router:
             id = meaning.id
             request = self._written.by_id.get(id) if type(id) is int or type(id) is str else None
             if request is not None and request.takes_any:
-                self._take_only_reply(request, meaning, size)
+                self._apply_only_reply(request, meaning, size)
             else:
-                self._answered(meaning, size)
+                self._route_reply(meaning, size)
         elif is_one:
             self._dispatch(meaning, size)
         elif meaning is not None:
@@ -217,7 +218,7 @@ class Router:
                 self.backlog = None
 
     def deliver_routed(self, *, everything: bool = False) -> None:
-        """Deliver the messages that waited for a subscription key that is now known, or can't become known.
+        """Deliver the messages whose subscription key is now known, or can't become known any more.
 
         Args:
             everything: whether the connection has ended, so that no further key can become known.
@@ -235,10 +236,10 @@ class Router:
             # message had arrived.
             self._deliver(message, size, topic, key, is_reply=is_reply, is_late=is_late)
         for call, size in self._early_calls.take_all():
-            self._called(call, size)
+            self._route_call(call, size)
 
     def event(self, message: Any, size: int, topic: str | None = None, subscription_key: Any = None) -> None:
-        """Process a message that answers no request by its id.
+        """Process a message that has no id of a request in flight.
 
         It goes to a ``match=`` request, else to its subscriptions, else to topic handlers, streams and ``on_message``.
 
@@ -252,7 +253,7 @@ class Router:
             self.watch(message)
         if self._written.matches and self._is_matched(message):
             return
-        # Only the time-out of a request that waits now will show this.
+        # The sentence is for the time-out of a request that waits now, so it is stored only if there is one.
         if self._table.waiting and (type(message) is bytes or type(message) is str) and message[:1] in _JSON_STARTS:
             self._counters.unread = self._counters.messages_received, self._why_unread(message)
         if self.early_messages is not None:
@@ -290,33 +291,33 @@ class Router:
         if isinstance(meaning, Event):
             self.event(meaning.message, size, meaning.topic, meaning.stream)
         elif isinstance(meaning, Control):
-            self._answer(meaning)
+            self._send_protocol_answer(meaning)
         elif isinstance(meaning, Call):
-            self._called(meaning, size)
+            self._route_call(meaning, size)
         else:
-            self._answered(meaning, size)
+            self._route_reply(meaning, size)
 
-    def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
-        """Process a message that answers a request: find the request."""
+    def _route_reply(self, meaning: Reply | Failure | Item | End, size: int) -> None:
+        """Find the request that a message answers, and process the message for it."""
         request = self._written.find(meaning.id)
         if request is not None and request.takes_any and type(meaning) is Reply and meaning.id is not OLDEST:
-            self._take_only_reply(request, meaning, size)
+            self._apply_only_reply(request, meaning, size)
             return
         if meaning.id is OLDEST and not self._protocol.replies_in_order:
             self._protocol.replies_in_order = True
             self._requests.keep_order()
         value = meaning.error if isinstance(meaning, Failure) else meaning.value
-        if meaning.id is OLDEST and not self._is_asked(request):
-            self.event(value, size)  # no request is written, so it is no reply
+        if meaning.id is OLDEST and not self._is_written(request):
+            self.event(value, size)  # no request was written, so the message is not a reply
         elif request is None:
-            self._unclaimed(meaning, value, size, is_late=self._table.is_late(meaning.id))
+            self._route_unclaimed(meaning, value, size, is_late=self._table.is_late(meaning.id))
         elif request.outcome is not None:
-            self._take_after_end(request, meaning, value, size)
+            self._apply_after_end(request, meaning, value, size)
         else:
-            self._take(request, meaning, value, size)
+            self._apply_reply(request, meaning, value, size)
             self.deliver_routed()
 
-    def _take_only_reply(self, request: Request, meaning: Reply, size: int) -> None:
+    def _apply_only_reply(self, request: Request, meaning: Reply, size: int) -> None:
         """Fast path, the most frequent case: process the only reply to a request without ``until``.
 
         The request may already have ended.
@@ -330,17 +331,20 @@ class Router:
             value = None if request.last is ABSENT else request.last
         if not self._requests.answer(request, value):
             self._table.drop_place(request)
-            self._unclaimed(meaning, meaning.value, size)
+            self._route_unclaimed(meaning, meaning.value, size)
 
-    def _take_after_end(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
-        """Process a message for an ended request, which keeps its position in the order until its last message."""
+    def _apply_after_end(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+        """Process a message for a request that has ended but keeps its position in the order of replies. If it is the
+        last message for the request, the request loses its position.
+        """
         if not isinstance(meaning, Item) and (
             isinstance(meaning, (Failure, End)) or self._accepts(request, request.until, value)
         ):
             self._table.drop_place(request)
-        self._unclaimed(meaning, value, size)
+        self._route_unclaimed(meaning, value, size)
 
-    def _take(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+    def _apply_reply(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+        """Process a message for a request that has not ended: one of many replies, or the reply that ends it."""
         done: bool | None
         position = request.position
         if position is not None and request.written():
@@ -348,7 +352,7 @@ class Router:
         if isinstance(meaning, Failure):
             done = self._requests.fail(request, meaning.error)
         elif request.feed is not None:
-            done = self._feed(request, meaning, value, size)
+            done = self._apply_to_feed(request, meaning, value, size)
         else:
             final = self._is_final(request, meaning, value)
             self._check_order(request)
@@ -362,9 +366,14 @@ class Router:
             return
         self._table.drop_place(request)
         if not done:
-            self._unclaimed(meaning, value, size)
+            self._route_unclaimed(meaning, value, size)
 
     def _check_order(self, request: Request) -> None:
+        """Called after ``until`` was called for a request.
+
+        Raises:
+            ProtocolError: ``until`` raised, and replies are correlated by order, so the next reply can't be assigned.
+        """
         if self._protocol._by_order and request.outcome is FAILED:
             raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
 
@@ -374,16 +383,16 @@ class Router:
             return True
         if isinstance(meaning, Item):
             return request.until is not None and self._accepts(request, request.until, value)
-        return self._is_the_answer(request, value)
+        return self._is_final_reply(request, value)
 
-    def _feed(self, request: Request, meaning: Reply | Item | End, value: Any, size: int) -> bool | None:
+    def _apply_to_feed(self, request: Request, meaning: Reply | Item | End, value: Any, size: int) -> bool | None:
         """Process one of many replies. Return None if it was not the last, else the result of ``Requests.answer``."""
         feed = request.feed
         if self._receivers.subscriptions.events:
             self._receivers.subscriptions.apply_events()
         is_reply = isinstance(meaning, Reply)
         if is_reply and feed.endless:  # the reply to a subscribe
-            final = self._is_the_answer(request, value)
+            final = self._is_final_reply(request, value)
             self._check_order(request)
             if not final:
                 return None
@@ -398,7 +407,7 @@ class Router:
             feed.item(value, size, self.must_keep_reading)
         return self._requests.answer(request, ABSENT) if final else None
 
-    def _is_the_answer(self, request: Request, value: Any) -> bool:
+    def _is_final_reply(self, request: Request, value: Any) -> bool:
         """Return whether a reply is final, and not only an acknowledgement."""
         if request.until is not None or request.message is ABSENT:
             return self._accepts(request, request.until, value)
@@ -408,7 +417,7 @@ class Router:
             self._requests.fail(request, error)
             return False
 
-    def _called(self, call: Call, size: int) -> None:
+    def _route_call(self, call: Call, size: int) -> None:
         """Process a call of the server."""
         if self._is_echo(call, size):
             return
@@ -447,7 +456,7 @@ class Router:
             return False
         if self._protocol._echoes(call.message, request.payload, size):
             self._server_calls.leave_out(call, self._writer)
-            self._answered(Reply(call.id, call.message, call.message), size)
+            self._route_reply(Reply(call.id, call.message, call.message), size)
             return True
         request.hint = (
             f"Meanwhile a message with this id came that has a method ({text_of(call.method, 100)}), so it was taken "
@@ -455,7 +464,8 @@ class Router:
         )
         return False
 
-    def _answer(self, control: Control) -> None:
+    def _send_protocol_answer(self, control: Control) -> None:
+        """Send the answer that the protocol gives to a control message, if there is one."""
         if control.answer is None:
             return
         try:
@@ -471,8 +481,8 @@ class Router:
         number = self._writer.write_progress.number
         self._writer.send_first(Outgoing(opcode, payload, len(payload), connection_number=number))
 
-    def _is_asked(self, request: Request | None) -> bool:
-        """Return whether the oldest request is written completely, so that it can be answered."""
+    def _is_written(self, request: Request | None) -> bool:
+        """Return whether there is an oldest request and it is written completely, so that a reply to it can come."""
         if request is not None and not request.written():
             self._writer.wait_for_writer()
         return request is not None and request.written()
@@ -487,8 +497,10 @@ class Router:
                 "no room for more, so some are dropped. Give it more room, or take them with session.recv()."
             ))  # fmt: skip
 
-    def _unclaimed(self, meaning: Reply | Failure | Item | End, value: Any, size: int, *, is_late: bool = True) -> None:
-        """Process a reply for which no request waits: late, or unknown. It is delivered complete, with its id."""
+    def _route_unclaimed(
+        self, meaning: Reply | Failure | Item | End, value: Any, size: int, *, is_late: bool = True
+    ) -> None:
+        """Process a late reply, or a reply with an unknown id. The receivers get the whole message, with its id."""
         message = value if meaning.message is ABSENT else meaning.message
         if self.watch is not None and message is not ABSENT:
             self.watch(message)

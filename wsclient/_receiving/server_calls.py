@@ -1,8 +1,9 @@
 """Answers to the server's calls; each is sent only on the connection on which the call was received.
 
 Guarantees:
-    * Answers take no room of the user's send queue and drop nothing in it. While too many bytes of them wait to be
-      sent, reading pauses (``Writer.is_flooded_by_replies``), and handlers wait before their answer is queued.
+    * Answers do not count for the limits of the user's send queue, and no message is dropped because of them. While too
+      many bytes of answers wait to be sent, reading pauses (``Writer.is_flooded_by_replies``), and handlers wait before
+      their answer is queued.
     * The answer of a handler is sent after the messages that the handler sent before it returned, unless these wait
       behind a request that ``max_in_flight`` holds back.
 """
@@ -59,7 +60,7 @@ class ServerCalls:
         Raises:
             BaseException: raised by the handler, except a ``RemoteError``, which is a normal answer. The answer has
                 been sent; the caller logs the error and reports it to ``on_error``.
-            ProtocolError: no answer can be encoded, not even an error. The caller does the same.
+            ProtocolError: no answer can be encoded, not even an error. The caller logs and reports it too.
         """
         try:
             self._answer(handler, call, number)
@@ -149,7 +150,8 @@ def _checked(payload: str | bytes | None) -> str | bytes | None:
     """Return an answer that can be sent.
 
     Raises:
-        ValueError, TypeError: it can't be sent, as in ``encoded``; in a batch it would prevent all other answers.
+        ValueError, TypeError: as ``encoded``. It is raised here, since otherwise one wrong answer of a batch would
+            prevent all other answers of the batch.
     """
     if payload is not None:
         encoded(payload)

@@ -50,13 +50,13 @@ class Stream(Iterator[Any]):
         Args:
             inbox: the queue of its messages.
             match: returns True for the messages of the stream; None for all.
-            key: with ``overflow="latest"``, of each key the newest message is kept.
+            key: with ``overflow="latest"``, only the newest message of each key is kept.
             leave: called with the stream when it is closed or ends.
             check: raises if the caller may not wait here (I/O thread, forked child).
             log: the client's log.
             is_forked: whether this process is a forked child of the process that the stream belongs to.
-            reply_due: returns the deadline of the first reply, ``NEVER`` if that is not awaited any more; once the
-                deadline has passed, it ends the stream. None if the stream belongs to no request.
+            reply_due: returns the deadline of the first reply, or ``NEVER`` if no reply is awaited any more. If the
+                deadline has passed, this function ends the stream. None if the stream belongs to no request.
         """
         self._inbox = inbox
         self._match = match
@@ -121,8 +121,8 @@ class Stream(Iterator[Any]):
         self._inbox.end(discard=True)
 
     def _get_before_reply(self, deadline: Deadline) -> Any:
-        """Return the next item as ``Inbox.get`` does; end the stream at the deadline of its first reply, since the I/O
-        thread may be busy in the user's code.
+        """Return the next item as ``Inbox.get`` does. If the deadline of the first reply passes, end the stream, since
+        the I/O thread may be busy in the user's code.
         """
         inbox = self._inbox
         while True:

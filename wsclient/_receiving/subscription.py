@@ -1,7 +1,7 @@
 """``subscribe()``: the stream of a subscription, and the state of the subscription on the server.
 
-A subscription moves through the states of ``TRANSITIONS``. Its present request belongs to one connection: it is lost
-with that connection, and a new subscribe request is sent on the next one.
+A subscription moves through the states of ``TRANSITIONS``. Its present request belongs to one connection. If that
+connection is lost, the request is lost too, and a new subscribe request is sent on the next connection.
 
 Guarantees:
     * Every transition runs on the I/O thread. Other threads only post an event (``Subscriptions.post``), which the I/O
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .._threads.log import ClientLog
     from .receivers import Receivers
 
-__all__ = ["TRANSITIONS", "Event", "Standing", "Subscription", "SubscriptionFeed"]
+__all__ = ["TRANSITIONS", "Cause", "Standing", "Subscription", "SubscriptionFeed"]
 
 
 class Standing(enum.Enum):
@@ -57,15 +57,15 @@ class Standing(enum.Enum):
     ACTIVE = enum.auto()
     """The server has confirmed it on the present connection, or no reply is expected."""
     LOST = enum.auto()
-    """Its connection has ended, and a new request is sent on the next one; or it was quiet, and a new request is about
-    to be written on the same connection."""
+    """Its connection has ended, and a new request is sent on the next one. Or no message came for ``quiet_after``
+    seconds, and a new request is about to be written on the same connection."""
     CLOSING = enum.auto()
     """The reader closed it before the reply came; the reply may be needed to unsubscribe."""
     ENDED = enum.auto()
     """Final: closed by the reader, refused or ended by the server, or failed."""
 
 
-class Event(enum.Enum):
+class Cause(enum.Enum):
     """The causes of transitions."""
 
     WRITTEN = enum.auto()
@@ -75,52 +75,53 @@ class Event(enum.Enum):
     CONNECTION_LOST = enum.auto()
     """The present connection has ended."""
     CLOSED = enum.auto()
-    """The reader closed the stream, it was garbage-collected, or it ended: by SlowConsumer, or with the client."""
+    """The reader closed the stream, the stream was garbage-collected, or it ended: by SlowConsumer or with the client.
+    """
     FINISHED = enum.auto()
     """The server ended it, or the request failed: refused, timed out, not encodable."""
     QUIET = enum.auto()
     """No message came for ``quiet_after`` seconds: it is unsubscribed and requested again on the same connection."""
 
 
-TRANSITIONS: Final[dict[Standing, dict[Event, Standing]]] = {
+TRANSITIONS: Final[dict[Standing, dict[Cause, Standing]]] = {
     Standing.NEW: {
-        Event.WRITTEN: Standing.ASKING,
-        Event.CONNECTION_LOST: Standing.NEW,
-        Event.CLOSED: Standing.ENDED,
-        Event.FINISHED: Standing.ENDED,
+        Cause.WRITTEN: Standing.ASKING,
+        Cause.CONNECTION_LOST: Standing.NEW,
+        Cause.CLOSED: Standing.ENDED,
+        Cause.FINISHED: Standing.ENDED,
     },
     Standing.ASKING: {
-        Event.CONFIRMED: Standing.ACTIVE,
-        Event.QUIET: Standing.LOST,  # messages came instead of the reply
-        Event.CONNECTION_LOST: Standing.LOST,
-        Event.CLOSED: Standing.CLOSING,
-        Event.FINISHED: Standing.ENDED,
+        Cause.CONFIRMED: Standing.ACTIVE,
+        Cause.QUIET: Standing.LOST,  # messages came instead of the reply
+        Cause.CONNECTION_LOST: Standing.LOST,
+        Cause.CLOSED: Standing.CLOSING,
+        Cause.FINISHED: Standing.ENDED,
     },
     Standing.ACTIVE: {
-        Event.CONFIRMED: Standing.ACTIVE,  # a reply that was not expected
-        Event.QUIET: Standing.LOST,
-        Event.CONNECTION_LOST: Standing.LOST,
-        Event.CLOSED: Standing.ENDED,
-        Event.FINISHED: Standing.ENDED,
+        Cause.CONFIRMED: Standing.ACTIVE,  # a reply that was not expected
+        Cause.QUIET: Standing.LOST,
+        Cause.CONNECTION_LOST: Standing.LOST,
+        Cause.CLOSED: Standing.ENDED,
+        Cause.FINISHED: Standing.ENDED,
     },
     Standing.LOST: {
-        Event.WRITTEN: Standing.ASKING,
-        Event.CONNECTION_LOST: Standing.LOST,
-        Event.CLOSED: Standing.ENDED,
-        Event.FINISHED: Standing.ENDED,
+        Cause.WRITTEN: Standing.ASKING,
+        Cause.CONNECTION_LOST: Standing.LOST,
+        Cause.CLOSED: Standing.ENDED,
+        Cause.FINISHED: Standing.ENDED,
     },
     Standing.CLOSING: {
         # Two cases: `on_closed` has applied WRITTEN before the writer posted it; or the request is written again, since
         # its connection was lost during the write.
-        Event.WRITTEN: Standing.CLOSING,
-        Event.CONFIRMED: Standing.ENDED,
-        Event.CONNECTION_LOST: Standing.ENDED,
-        Event.CLOSED: Standing.CLOSING,
-        Event.FINISHED: Standing.ENDED,
+        Cause.WRITTEN: Standing.CLOSING,
+        Cause.CONFIRMED: Standing.ENDED,
+        Cause.CONNECTION_LOST: Standing.ENDED,
+        Cause.CLOSED: Standing.CLOSING,
+        Cause.FINISHED: Standing.ENDED,
     },
     Standing.ENDED: {},
 }
-"""For each state, the state that follows each event. An ended subscription ignores events, which may come late; any
+"""For each state, the state that follows each cause. An ended subscription ignores all causes, which may come late. Any
 other missing pair is a defect of this package."""
 
 _ON_CONNECTION: Final = (Standing.ASKING, Standing.ACTIVE)
@@ -144,8 +145,8 @@ class Subscription(Stream):
         """
         super().__init__(inbox, match=None, **options)
         self._on_gap = on_gap
-        self._epoch = 0  # connections lost so far; written by the I/O thread
-        self._seen = 0  # how many of them occurred before the message that was returned last
+        self._epoch = 0  # gaps so far; written by the I/O thread
+        self._seen = 0  # how many of these gaps occurred before the message that was returned last
         # Messages for which on_gap raised, to be returned next; at most one for each thread that reads.
         self._retry_delivery: deque[Any] = deque()
         self._reply: Any = None
@@ -203,8 +204,9 @@ deadline."""
 
 
 BEHIND: Final = 10.0
-"""After the end of a replaced connection, the new one may bring for so many seconds what the old one has brought: its
-messages may come later on their way, or from a server that is behind. The same as the default of ``Renew.overlap``."""
+"""For how many seconds after the end of a replaced connection the new one may still deliver messages that the old one
+has already delivered, because the network or the server of the new connection is slower. The same as the default of
+``Renew.overlap``."""
 
 
 def _never(message: Any) -> bool:
@@ -242,7 +244,7 @@ class FeedClock(typing.Protocol):
 
 
 class SubscriptionFeed(Feed):
-    """One subscription, across successive connections.
+    """One subscription. It continues on later connections; during a renewal it has one feed for each connection.
 
     Attributes:
         standing: its state. Assigned by the I/O thread.
@@ -280,8 +282,8 @@ class SubscriptionFeed(Feed):
                 makes.
             resume: see above.
             quiet: see above.
-            identity: of the messages that two connections bring because of a renewal, those with the same identity are
-                delivered once; see ``BEHIND``.
+            identity: returns the identity of a message. If both connections of a renewal deliver messages with the same
+                identity, only the first of these messages is passed to the stream; see ``BEHIND``.
             request_timeout: seconds for the replies to later requests; None waits without a limit.
             requests: makes and ends the requests; its protocol finds subscription keys, and makes unsubscribe messages.
             table: the requests that have not ended.
@@ -310,7 +312,7 @@ class SubscriptionFeed(Feed):
         self._guard = guard
         self._log = log
         self._deadline: Deadline | None = None  # of the first reply
-        self._is_timed_later = False  # whether the deadline of the present request begins when it is written
+        self._is_timed_later = False  # whether the time limit of the present request begins when it is written
         self._is_reply_awaited = True
         # Whether it was ACTIVE, or received a message, on any connection so far; only then is the loss of a connection
         # a gap.
@@ -318,7 +320,7 @@ class SubscriptionFeed(Feed):
         # During a renewal, the subscription has a feed for each connection, and these refer to each other:
         self._successor: SubscriptionFeed | None = None
         self._predecessor: SubscriptionFeed | None = None
-        # The identities of delivered messages; True for those that only the replaced connection has brought so far:
+        # The identities of delivered messages; True for those that only the replaced connection has delivered so far:
         self._seen: dict[Any, bool] | None = None
         self._seen_until = math.inf  # when it may be forgotten
         self._is_overlapping = False  # whether a second connection is being opened
@@ -399,20 +401,21 @@ class SubscriptionFeed(Feed):
         self.caller.wait(NEVER)
 
     def departed(self, request: Request) -> None:
-        """Post the event WRITTEN: the request is about to be written, and its messages may arrive at once. Runs on the
-        writer's thread.
+        """Post that the request is about to be written, so that its messages may arrive at once. Runs on the writer's
+        thread.
         """
         key = self._requests.protocol.stream_of(request.message, request.id)
         hash(key)  # here, because a TypeError at this point ends the request
-        place = request.written_on.number, key
+        written_with = request.written_on.number, key
         if self._is_timed_later:
             request.deadline = Deadline.after(self._request_timeout, time.monotonic())
             self._table.start_timer(request)
-            self._subscriptions.post(self.on_written, place)
+            self._subscriptions.post(self.on_written, written_with)
         elif self.quiet is None:
-            self._subscriptions.events.append((self.on_written, place))
+            self._subscriptions.events.append((self.on_written, written_with))
         else:
-            self._subscriptions.post(self.on_written, place)  # the I/O thread must wait no longer than the clock allows
+            # `post` also wakes the I/O thread, which must not wait longer than the clock allows.
+            self._subscriptions.post(self.on_written, written_with)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
         """Handle the end of the request: its reply, the end of all messages (``ABSENT``), or an error."""
@@ -455,12 +458,14 @@ class SubscriptionFeed(Feed):
 
     # --- the I/O thread: transitions ---------------------------------------------------------------------------------
 
-    def on_written(self, place: tuple[int, Any]) -> None:
-        """Called when the request is written. ``place`` is the connection's number, and the subscription key if the
-        request contains it.
+    def on_written(self, written_with: tuple[int, Any]) -> None:
+        """Called when the request is written.
+
+        Args:
+            written_with: the connection's number, and the subscription key; None for a key that is not in the request.
         """
-        number, key = place
-        if self._move(Event.WRITTEN) and self.standing is Standing.ASKING:
+        number, key = written_with
+        if self._move(Cause.WRITTEN) and self.standing is Standing.ASKING:
             self.number = number
             self._set_key(key)
             if self.quiet is not None:
@@ -499,10 +504,10 @@ class SubscriptionFeed(Feed):
         if successor is not None:
             self._retire()
             stream = self._stream()
-            if stream is not None and not successor.number:  # it is on no connection, so messages may be missing
+            if stream is not None and not successor.number:  # its request was not written, so messages may be missing
                 stream._epoch += successor._was_active
             return
-        if not self._move(Event.CONNECTION_LOST) or not was_written:
+        if not self._move(Cause.CONNECTION_LOST) or not was_written:
             return
         self._drop_key()
         self._reply = ABSENT
@@ -513,7 +518,7 @@ class SubscriptionFeed(Feed):
         elif self.resume:
             stream._epoch += self._was_active
         else:
-            self.on_failed(_over(error))
+            self.on_failed(_ended_with_connection(error))
 
     def on_closed(self, _: Any = None) -> None:
         """Called when the stream was closed by its reader, was garbage-collected, or ended."""
@@ -523,7 +528,7 @@ class SubscriptionFeed(Feed):
             # The writer has just assigned its id, and is about to post WRITTEN.
             self.on_written((written_on.number, None))
         is_confirmed = self.standing is Standing.ACTIVE
-        if not self._move(Event.CLOSED):
+        if not self._move(Cause.CLOSED):
             return
         self._subscriptions.remove(self)
         self._drop_key()
@@ -543,7 +548,7 @@ class SubscriptionFeed(Feed):
             self._retire()
             return
         request, is_confirmed = self.request, self.standing is Standing.ACTIVE
-        if not self._move(Event.FINISHED):
+        if not self._move(Cause.FINISHED):
             return
         self._subscriptions.remove(self)
         self._drop_key()
@@ -556,7 +561,7 @@ class SubscriptionFeed(Feed):
 
     def _confirm(self) -> None:
         was_closing = self.standing is Standing.CLOSING
-        self._move(Event.CONFIRMED)
+        self._move(Cause.CONFIRMED)
         if was_closing:
             self._give_up(is_confirmed=True)
         else:
@@ -564,18 +569,18 @@ class SubscriptionFeed(Feed):
             if self.quiet is not None:
                 self.quiet.confirmed()
 
-    def _move(self, event: Event) -> bool:
-        """Make the transition of an event; False if the subscription has ended.
+    def _move(self, cause: Cause) -> bool:
+        """Change the state as the table says for this cause; False if the subscription has ended.
 
         Raises:
-            RuntimeError: the table has no such transition; a defect of this package.
+            RuntimeError: the table has no such transition, which is a defect of this package.
         """
         before = self.standing
         if before is Standing.ENDED:
             return False
-        after = TRANSITIONS[before].get(event)
+        after = TRANSITIONS[before].get(cause)
         if after is None:
-            raise RuntimeError(f"No transition from the state {before.name} at {event.name}; please report this.")
+            raise RuntimeError(f"No transition from the state {before.name} at {cause.name}; please report this.")
         self.standing = after
         return True
 
@@ -600,15 +605,19 @@ class SubscriptionFeed(Feed):
     # --- the I/O thread: renewal -------------------------------------------------------------------------------------
 
     def begin_overlap(self) -> None:
-        """Record what the connection brings from now on: a second connection is being opened, and a server that sends
-        without being asked may send the same messages there before it takes over.
+        """Record the identities of the messages that the present connection delivers from now on.
+
+        A second connection is being opened. A server that sends without a request may send the same messages on the
+        second connection before that takes over.
         """
         if self._identity is not None:
             self._is_overlapping = True
             self._seen, self._seen_until = self._seen or {}, math.inf
 
     def end_overlap(self, *, has_taken_over: bool) -> None:
-        """Stop recording: the second connection could not be opened, or it ``has_taken_over`` from a lost one."""
+        """Stop recording, since the second connection could not be opened, or is now the only one (``has_taken_over``:
+        the present one was lost).
+        """
         if self._is_overlapping:
             self._is_overlapping = False
             self._seen = self._seen if has_taken_over else None  # otherwise it would grow with each attempt
@@ -625,7 +634,7 @@ class SubscriptionFeed(Feed):
         stream = self._stream()
         if self.standing not in _ON_CONNECTION or not self.resume or stream is None or self._successor is not None:
             return None
-        if not self._is_overlapping:  # made since the second connection was dialled
+        if not self._is_overlapping:  # the subscription was made after the second connection was dialled
             self.begin_overlap()
         self._is_overlapping = False
         successor = copy.copy(self)
@@ -639,32 +648,32 @@ class SubscriptionFeed(Feed):
             quiet.stopped()
             self.quiet, successor.quiet = None, quiet.renewed()
         successor._predecessor, self._successor = self, successor
-        stream._leave = successor.leave  # after the two references, which `leave` reads
+        stream._leave = successor.leave  # assigned after the two references, which `leave` reads
         return successor
 
     def _retire(self) -> None:
-        """End this feed without the stream, since its successor continues the subscription."""
+        """End this feed but not its stream, since the successor of this feed continues the subscription."""
         successor = self._successor
         if self.standing is Standing.ENDED or successor is None:
             return
-        self.standing = TRANSITIONS[self.standing][Event.FINISHED]
+        self.standing = TRANSITIONS[self.standing][Cause.FINISHED]
         self._subscriptions.remove(self)
         self._drop_key()
         successor._was_active = successor._was_active or self._was_active
         successor._predecessor = None
         if self._seen is not None:
-            # The new connection may bring the same messages a little later than this one.
+            # The new connection may deliver the same messages a little later than this one.
             successor._seen = {identity: True for identity, is_awaited in self._seen.items() if is_awaited} or None
             successor._seen_until = time.monotonic() + BEHIND
             self._seen = None
         if not self._callers:
-            self._successor = None  # no thread follows it; a chain of all feeds would stay in memory
+            self._successor = None  # no thread in `wait` needs it; a chain of old feeds would stay in memory
 
     def _is_first(self, stream: Subscription, message: Any) -> bool:
         """Return whether no message with this identity was delivered since the renewal began.
 
-        When the replaced connection has ended, only what it alone has brought is remembered, at most ``BEHIND``
-        seconds, until the new connection brings it.
+        After the end of the replaced connection, an identity is remembered only if the new connection has not delivered
+        it yet: until the new connection delivers it, for at most ``BEHIND`` seconds.
         """
         assert self._identity is not None
         seen = self._seen
@@ -690,10 +699,12 @@ class SubscriptionFeed(Feed):
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether it continues on a later connection, and the server has not shown there that it knows it.
+        """Whether the server has not confirmed the subscription yet on its present connection. The replaced connection
+        of a renewal is closed only when no subscription is unconfirmed, or after ``overlap`` seconds.
 
-        A reply shows this. If none is needed, a message does too: if ``match`` selects the messages, or the request
-        contains the subscription key, the subscription counts as active when its request is written.
+        A reply confirms a subscription. If ``match`` selects its messages, or the request contains the subscription
+        key, no reply is needed: it becomes ``ACTIVE`` when its request is written. A later reply or message then
+        confirms it.
         """
         if self.standing is Standing.ACTIVE:
             return self._predecessor is not None and not self._is_known
@@ -766,7 +777,7 @@ class SubscriptionFeed(Feed):
         if self._stream() is None:
             self.on_closed()
             return
-        deadline, is_timed_later = NEVER, True  # `rate=` may delay hundreds of such requests
+        deadline, is_timed_later = NEVER, True  # the time begins with the write: `rate=` may delay hundreds of these
         if not self._was_active and self._deadline is not None:
             deadline, is_timed_later = self._deadline, False  # a thread waits inside subscribe() until then
         self._ask_on(writer, number, deadline, is_timed_later=is_timed_later)
@@ -784,7 +795,7 @@ class SubscriptionFeed(Feed):
             return
         if self.standing not in _ON_CONNECTION:  # it was closed a moment ago
             return
-        self._move(Event.QUIET)
+        self._move(Cause.QUIET)
         self._drop_key()
         self._give_up(is_confirmed=True)
         self._reply = ABSENT
@@ -852,7 +863,7 @@ def _takes_id(function: Callable[..., Any]) -> bool:
     return all(one.default is one.empty or one.name == "id" for one in third)
 
 
-def _over(error: ConnectionLost) -> ConnectionLost:
+def _ended_with_connection(error: ConnectionLost) -> ConnectionLost:
     """Return the error for a subscription that ends with its connection."""
     words = (
         "The connection of this subscription ended, and the subscription was made with resume=False; subscribe again."

@@ -30,7 +30,7 @@ __all__ = ["Member", "Subscriptions", "Unrouted"]
 
 
 class Member(Protocol):
-    """A subscription, as this table uses it. I/O thread only.
+    """The part of a subscription that ``Subscriptions`` uses. I/O thread only.
 
     Attributes:
         number: the number of the connection on which its request was written; 0 while there is none.
@@ -40,7 +40,7 @@ class Member(Protocol):
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether it continues on a later connection, and the server has not confirmed it there."""
+        """Whether the server has not confirmed it yet on its present connection."""
 
     @property
     def quiet(self) -> Any:
@@ -63,10 +63,10 @@ class Member(Protocol):
         """Subscribe again on a connection that is about to open."""
 
     def begin_overlap(self) -> None:
-        """Handle that a second connection is about to be opened."""
+        """Called when a second connection is about to be opened."""
 
     def end_overlap(self, *, has_taken_over: bool) -> None:
-        """Handle that this failed, or that the second connection is the only one now."""
+        """Called when the second connection could not be opened, or is now the only one (``has_taken_over``)."""
 
     def succeed(self) -> Member | None:
         """Return a new member that continues the subscription on another connection; None if it does not continue."""
@@ -110,7 +110,7 @@ class Subscriptions:
         # By the connection's number and the subscription key: two connections may use the same key.
         self._owners: dict[tuple[int, Hashable], tuple[Member, ...]] = {}
         self._has_new_keys = False  # since the last ``take_routed``
-        self._is_asking = False  # whether ``ask_again`` runs
+        self._is_asking = False  # whether ``ask_again`` or ``renew`` runs
 
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self.members))
@@ -139,7 +139,7 @@ class Subscriptions:
             function(argument)
 
     def apply(self, function: Callable[[Any], object], argument: Any) -> None:
-        """Apply all posted events, then this one. While ``ask_again`` runs, only post it. I/O thread only."""
+        """Apply all posted events, then this one. While ``ask_again`` or ``renew`` runs, only post it."""
         self.events.append((function, argument))
         if not self._is_asking:
             self.apply_events()
@@ -173,7 +173,7 @@ class Subscriptions:
         Args:
             number: the number of the connection on which it was received.
             message: the message.
-            topic: its topic, for a message that must wait.
+            topic: its topic, which is stored if the message must wait until its key is known.
             key: its subscription key; None if it has none.
             size: its bytes.
             must_keep_reading: see ``Inbox.put``.
@@ -244,12 +244,14 @@ class Subscriptions:
             self._is_asking = False
 
     def begin_overlap(self) -> None:
-        """A second connection is about to be opened; see ``SubscriptionFeed.begin_overlap``."""
+        """Called when a second connection is about to be opened; see ``SubscriptionFeed.begin_overlap``."""
         for member in self:
             member.begin_overlap()
 
     def end_overlap(self, *, has_taken_over: bool) -> None:
-        """The present connection was lost meanwhile, or the attempt failed; see ``SubscriptionFeed.end_overlap``."""
+        """Called when the present connection was lost meanwhile, or the second one could not be opened; see
+        ``SubscriptionFeed.end_overlap``.
+        """
         for member in self:
             member.end_overlap(has_taken_over=has_taken_over)
 
@@ -272,8 +274,8 @@ class Subscriptions:
             self._is_asking = False
 
     def are_confirmed(self, number: int) -> bool:
-        """Return whether the reply to each subscribe request has come on this connection, the present one. It has not
-        if this connection is lost and a subscription waits for the next one.
+        """Return whether the server has confirmed every subscription on this connection, the present one. False if this
+        connection is lost and a subscription waits for the next one.
         """
         return not any(member.number in (0, number) and member.is_unconfirmed for member in self)
 

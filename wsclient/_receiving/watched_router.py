@@ -33,7 +33,7 @@ class WatchedRouter(Router):
         """
         Args:
             arguments: as for ``Router``.
-            heard: called with each message, decoded; with ``ABSENT`` for the end of many answers that has no message.
+            heard: called with each message, decoded; with ``ABSENT`` for an ``End`` without a message.
             heartbeats: the ``waiter`` of the requests that are heartbeats.
             options: as for ``Router``.
         """
@@ -53,26 +53,27 @@ class WatchedRouter(Router):
             self._heard(message)
         super().event(message, size, topic, subscription_key)
 
-    def _answered(self, meaning: Reply | Failure | Item | End, size: int) -> None:
-        # A reply with the id OLDEST for which no request waits is processed by `event`.
+    def _route_reply(self, meaning: Reply | Failure | Item | End, size: int) -> None:
+        # If no request waits for a reply with the id OLDEST, `event` processes the reply, and reports it.
         if self.early_messages is None and meaning.id is not OLDEST and self._written.find(meaning.id) is None:
-            self._heard(_whole(meaning))
-        super()._answered(meaning, size)
+            self._heard(_message_of(meaning))
+        super()._route_reply(meaning, size)
 
-    def _take_only_reply(self, request: Request, meaning: Reply, size: int) -> None:
+    def _apply_only_reply(self, request: Request, meaning: Reply, size: int) -> None:
         self._note(request, meaning)
-        super()._take_only_reply(request, meaning, size)
+        super()._apply_only_reply(request, meaning, size)
 
-    def _take_after_end(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+    def _apply_after_end(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         self._note(request, meaning)
-        super()._take_after_end(request, meaning, value, size)
+        super()._apply_after_end(request, meaning, value, size)
 
-    def _take(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
+    def _apply_reply(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         self._note(request, meaning)
-        super()._take(request, meaning, value, size)
+        super()._apply_reply(request, meaning, value, size)
 
-    def _called(self, call: Call, size: int) -> None:
-        # A call without a handler is processed by `event`, an echo by `_answered`.
+    def _route_call(self, call: Call, size: int) -> None:
+        # Not reported here, because they are reported later: a call without a handler (by `event`), and an echo (when
+        # it is processed as a reply).
         if self.early_messages is None and self._receivers.handlers.of_method(call.method) is not None:
             request = self._written.find(call.id)
             is_echo = (
@@ -82,17 +83,17 @@ class WatchedRouter(Router):
             )
             if not is_echo:
                 self._heard(call if call.message is ABSENT else call.message)
-        super()._called(call, size)
+        super()._route_call(call, size)
 
     def _note(self, request: Request, meaning: Reply | Failure | Item | End) -> None:
         """Report a message that answers a request, unless the request is a heartbeat."""
         if self.early_messages is None and (self._heartbeats is None or request.waiter is not self._heartbeats):
-            self._heard(_whole(meaning))
+            self._heard(_message_of(meaning))
 
 
-def _whole(meaning: Reply | Failure | Item | End) -> Any:
-    """Return the message of an answer, as ``on_message`` receives it if no request waits for it; ``ABSENT`` for an
-    ``End`` that has none.
+def _message_of(meaning: Reply | Failure | Item | End) -> Any:
+    """Return the message as ``on_message`` receives it if no request waits for it; ``ABSENT`` for an ``End`` without a
+    message.
     """
     if meaning.message is not ABSENT:
         return meaning.message

@@ -56,11 +56,11 @@ class Batch(Outgoing):
     @property
     def has_ended(self) -> bool:
         """Whether all its requests have ended."""
-        # From the last to the first: they mostly end in order, so the last one usually decides.
+        # In reverse order: requests usually end in their order, so while some have not ended, the last one has not.
         return all(one.outcome is not None for one in reversed(self.members))
 
-    def join(self, waiter: Completable) -> None:
-        """Complete a waiter when the last member has ended, with the results of all."""
+    def set_waiter(self, waiter: Completable) -> None:
+        """Set the waiter that is completed with the results of all members, when the last of them has ended."""
         result = BatchResult(len(self.members), waiter)
         for index, member in enumerate(self.members):
             member.waiter = BatchMember(result, index)

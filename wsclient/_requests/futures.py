@@ -25,8 +25,8 @@ _DONE: Final = (*_CANCELLED, "FINISHED")
 """The final values of ``Future._state``; the base class assigns them after the result."""
 
 _WAITS: Final = (
-    "The result of a request was requested by a function that interrupted this thread inside the client (such as a "
-    "finalizer or a signal handler), so the wait could not end. Use add_done_callback()."
+    "result() or exception() of a future was called by a function that interrupted this thread inside the client (such "
+    "as a finalizer or a signal handler), so the wait could not end. Use add_done_callback()."
 )
 
 
@@ -34,8 +34,8 @@ class RequestFuture(Future[Any]):
     """What ``submit()`` returns: a ``Future`` whose ``cancel()`` withdraws the request.
 
     Thread-safe. Done-callbacks run on the client's hook thread; after that thread has ended, on the thread that sets
-    the outcome or adds the callback. A ``cancel()`` inside a critical section of its own thread (see
-    ``_threads.sections``) returns False; the I/O thread withdraws the request a moment later.
+    the outcome or adds the callback. ``cancel()`` inside a critical section (see ``_threads.sections``) returns False;
+    the I/O thread withdraws the request a moment later.
     """
 
     _ended: Notifier | None = None
@@ -58,7 +58,7 @@ class RequestFuture(Future[Any]):
             end_overdue: ends the request, whose deadline has passed, if it has not ended.
         """
         super().__init__()
-        # Measured: with the standard condition, a quarter of the interrupts that occurred here left it locked for ever.
+        # Measured: a quarter of the interrupts that occurred here left the standard condition locked permanently.
         self._condition = InterruptSafeCondition()
         self._request = request
         self._withdraw = withdraw
@@ -68,7 +68,7 @@ class RequestFuture(Future[Any]):
         self._is_cancel_notified = False
 
     def cancel(self) -> bool:
-        """Withdraw the request: if it is still queued it is not sent, and its reply is treated as late.
+        """Withdraw the request. If it is still queued, it is not sent. If it was sent, its reply is treated as late.
 
         Returns:
             True if the future is cancelled; False if it already had an outcome.
@@ -147,10 +147,11 @@ class RequestFuture(Future[Any]):
             self._wake()
 
     def _await_outcome(self, timeout: float | None) -> None:
-        """Wait without ``Condition.wait()``, which the base class uses: if an interrupt occurs just after it has
-        released its lock, the ``with`` block releases the lock again and raises ``RuntimeError``.
+        """Wait for the outcome. At the request's deadline, end the request, since the I/O thread may be busy in the
+        user's code.
 
-        It also ends the request at its own deadline: the I/O thread may be busy in the user's code.
+        The base class uses ``Condition.wait()``, this method does not: if an interrupt occurs just after that function
+        has released the lock of the condition, the ``with`` block releases the lock again and raises ``RuntimeError``.
         """
         if this_thread.inside() and not self.done():
             raise WouldDeadlock(_WAITS)

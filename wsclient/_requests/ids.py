@@ -1,4 +1,4 @@
-"""The ids of a client that has two connections for some time."""
+"""The ids of requests, once the client has begun to renew a connection, so that it may have two connections."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["SharedIds"]
 
 
 class SharedIds:
-    """Asks a protocol for ids on behalf of several connections, one caller at a time.
+    """Gets the ids for several connections from one protocol object; one thread at a time calls the protocol.
 
-    The write lock of one connection is enough for one connection. With two connections, two threads may assign ids at
-    the same moment, and ``Protocol.new_id`` need not permit that. Thread-safe.
+    While there is one connection, its write lock ensures this. With two connections, two threads may assign ids at the
+    same moment, and ``Protocol.new_id`` need not permit that. Thread-safe.
     """
 
     __slots__ = ("_lock", "_protocol")

@@ -66,12 +66,13 @@ class Request(Outgoing):
     Attributes:
         encoder: makes the payload once the id is known; None where ``payload`` is already set.
         id: the caller's id, or the id assigned just before the request is written; None before that.
-        caller_key: the table's key of the caller's id, the same for every re-send; None if the caller gave no id.
+        caller_key: the key of the caller's id in the table; it does not change when the request is sent again. None if
+            the caller gave no id.
         match: returns True for the reply; replaces correlation by id.
         until: returns False for replies that are only an acknowledgement.
         takes_any: whether it expects one reply and any reply ends it.
         idempotent: whether it may be sent again after its connection was lost.
-        deadline: limits the time in the queue, on the wire and until the reply, together.
+        deadline: limits the time in the queue, the time of writing and the time until the reply, together.
         waiter: receives the outcome.
         feed: receives each of many replies; None if one reply is expected.
         message: a copy of the caller's message, if the protocol compares the replies with it; else ``ABSENT``.
@@ -83,15 +84,15 @@ class Request(Outgoing):
         written_on: the ``WrittenRequests`` of the connection that writes the request. None before that, and None again
             if the connection ended and the request will be sent again. Guarded by the table's lock until the connection
             has ended; afterwards only the I/O thread changes it, without the lock.
-        heard: how many messages the client had received when the request was written; 0 before that.
+        received_before: how many messages the client had received when the request was written; 0 before that.
         hint: a sentence about a message that may have been meant as its reply, for the error of its timeout. The I/O
             thread sets it.
         sent_before: whether an earlier connection had written it, so that the server may have received it.
     """
 
-    __slots__ = ("batch", "caller_key", "counts_in_flight", "deadline", "encoder", "feed", "heard", "hint", "id",
-                 "idempotent", "last", "match", "message", "sent_before", "stage", "takes_any", "until",
-                 "waiter", "written_on")  # fmt: skip
+    __slots__ = ("batch", "caller_key", "counts_in_flight", "deadline", "encoder", "feed", "hint", "id",
+                 "idempotent", "last", "match", "message", "received_before", "sent_before", "stage", "takes_any",
+                 "until", "waiter", "written_on")  # fmt: skip
 
     requests = 1
 
@@ -138,7 +139,7 @@ class Request(Outgoing):
         self.counts_in_flight = True
         self.written_on: Any = None
         self.sent_before = False
-        self.heard = 0
+        self.received_before = 0
         self.hint: str | None = None
 
     @property
@@ -153,7 +154,7 @@ class Request(Outgoing):
     def payload_for(self, connection: Carrier) -> bytes | None:
         """Assign the request its id, and return the payload that the connection is about to write.
 
-        A request that can't be written ends here. Args and result are those of ``Outgoing.payload_for``.
+        If the request can't be written, end it. Args and result are those of ``Outgoing.payload_for``.
         """
         if self.connection_number is not None and self.connection_number != connection.number:
             self.discarded_as = LOST

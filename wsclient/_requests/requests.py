@@ -300,12 +300,12 @@ class Requests:
             self.cancel(request, interrupted=True)
             raise
         if request.discarded_as is LOST and self.table.take(request, FAILED):
-            raise self._refused(request)
+            raise self._not_queued(request)
         if not more:
             self._sender.write_queued()
 
     def _begin_batch(self, batch: Batch, waiter: Completable) -> None:
-        batch.join(waiter)
+        batch.set_waiter(waiter)
         try:
             for request in batch.members:
                 self.table.add(request, timed=True)
@@ -315,12 +315,12 @@ class Requests:
             raise
         if batch.discarded_as is LOST:
             for request in batch.members:
-                self.fail(request, self._refused(batch))
+                self.fail(request, self._not_queued(batch))
         self._sender.write_queued()
 
     def hand_over(self, request: Request | Batch, waiter: Completable, *, timed: bool, streaming: bool = False) -> None:
-        """Begin a request or a batch without a lock: for a call inside a critical section of its own thread (see
-        ``_threads.sections``). The I/O thread writes it. Args: see ``begin``.
+        """Begin a request or a batch without a lock, for calls inside a critical section (see ``_threads.sections``).
+        The I/O thread writes it. Args: see ``begin``.
 
         If this raises, the request may be in the table; the caller must then post its withdrawal to the I/O thread.
 
@@ -330,7 +330,7 @@ class Requests:
             MessageTooBig, ClientClosed, ConnectionLost: it was not queued.
         """
         if isinstance(request, Batch):
-            request.join(waiter)
+            request.set_waiter(waiter)
         else:
             request.waiter = waiter
         self._sender.queue.check_open()  # first, since no code removes a request from the table after the client's end
@@ -338,7 +338,7 @@ class Requests:
             self.table.hand_over(one, timed=timed, streaming=streaming)
         self.hand_over_message(request)
         if request.discarded_as is LOST:
-            raise self._refused(request)
+            raise self._not_queued(request)
 
     def hand_over_message(self, entry: Outgoing) -> None:
         """Queue a message without a lock, as ``hand_over`` does; the I/O thread writes it.
@@ -386,7 +386,7 @@ class Requests:
             if evicted:
                 try:
                     self._fail_removed(evicted, failures.evicted)
-                except BaseException:  # an interrupt may have come before the shielded call began
+                except BaseException:  # an interrupt may have occurred before the shielded call began
                     self._fail_removed(evicted, failures.evicted)
                     raise
         if entry.connection_number is not None and sender.is_too_late(entry):
@@ -411,7 +411,7 @@ class Requests:
             self._sender.write_queued()
         self._commands.wake_by(deadline)
 
-    def _refused(self, entry: Outgoing) -> WebSocketClientError:
+    def _not_queued(self, entry: Outgoing) -> WebSocketClientError:
         """Return the error for a message that was not queued: its connection has ended, or the queue is full and drops
         the newest message.
         """
@@ -420,10 +420,11 @@ class Requests:
         return SendQueueFull("The send queue is full and drops the newest message (drop_newest).")
 
     def share_ids(self) -> None:
-        """Before a second connection is opened: from now on ``new_id`` has one caller at a time, on all connections.
+        """Called before a second connection is opened. From now on only one thread at a time calls ``new_id``, for all
+        connections.
 
-        A thread may be inside ``new_id`` on the present connection, under its write lock; the caller acquires that lock
-        once before the second connection writes.
+        A thread that is writing may still be inside a call of ``new_id`` that began before. So the caller of this
+        method acquires the present connection's write lock once, before the second connection writes.
         """
         if not isinstance(self._ids, SharedIds):
             self._ids = SharedIds(self._ids)
@@ -443,7 +444,7 @@ class Requests:
             Exception: the protocol's code raised it, or did not return a free id.
         """
         table, ids = self.table, self._ids
-        request.heard = self._counters.messages_received
+        request.received_before = self._counters.messages_received
         if request.match is not None:
             return table.depart(request, request.id, written)
         if request.caller_key is not None:
@@ -485,8 +486,8 @@ class Requests:
     def answer(self, request: Request, value: Any) -> bool:
         """End a request with its reply. False if the request had already ended. I/O thread only.
 
-        Unlike the other methods that end a request, this one does not wake the I/O thread for a drain: that thread runs
-        it, and checks after each read whether the drain is complete.
+        Unlike the other methods that end a request, this method need not wake the I/O thread for a drain, since it runs
+        on the I/O thread, which checks after each read whether the drain is complete.
         """
         if not self.table.take(request, OK):
             return False
@@ -500,22 +501,22 @@ class Requests:
         """End a request with an error. False if it had already ended."""
         if not self.table.take(request, FAILED):
             return False
-        self._take_back(request)
+        self._remove_from_queue(request)
         if request.waiter is not None:
             request.waiter.complete(None, error)
-        self._make_room()
+        self._after_end()
         return True
 
     def time_out(self, request: Request) -> bool:
         """End a request whose deadline has passed. False if it had already ended."""
         if not self.table.take(request, TIMED_OUT):
             return False
-        self._take_back(request)
+        self._remove_from_queue(request)
         error = self.timeout_of(request)
         if request.waiter is not None:
             request.waiter.complete(None, error)
         self._drop_if_by_order(request, error)
-        self._make_room()
+        self._after_end()
         return True
 
     def timeout_of(self, request: Request, phase: str | None = None) -> RequestTimeout:
@@ -523,7 +524,7 @@ class Requests:
 
         Args:
             request: the request.
-            phase: ``"queued"`` or ``"waiting"``; None to find out.
+            phase: ``"queued"`` or ``"waiting"``; None if this method is to determine it.
         """
         is_sent = request.written_on is not None or request.sent_before
         phase = phase or ("waiting" if is_sent else "queued")
@@ -547,13 +548,13 @@ class Requests:
 
     def _what_came(self, request: Request) -> str:
         """Describe the messages that arrived after the request was written and may have been meant as its reply."""
-        others = self._counters.messages_received - request.heard
+        others = self._counters.messages_received - request.received_before
         if request.hint is not None:
             return request.hint
         if request.last is not ABSENT:
             return "Replies came, but none was accepted as the last one (until=, or the protocol)"
         number, unread = self._counters.unread
-        if request.match is None and number > request.heard:
+        if request.match is None and number > request.received_before:
             return unread
         if not others:
             return "Meanwhile no message came"
@@ -568,7 +569,7 @@ class Requests:
             method = None
             if request.payload is not None or request.encoder is not None:
                 method = self.protocol._method_of(request.payload, request.encoder)
-        except Exception:  # it is only for a text
+        except Exception:  # the name is only for the text of an error
             method = None
         name = "The request" if method is None else f"The request {text_of(method, 100)}"
         has_id = request.id is not None and request.match is None and not self.protocol._by_order
@@ -581,7 +582,7 @@ class Requests:
         """
         try:
             shielded(partial(self._time_out_all, entry))
-        except BaseException:  # an interrupt may have come before the shielded call began
+        except BaseException:  # an interrupt may have occurred before the shielded call began
             shielded(partial(self._time_out_all, entry))
             raise
 
@@ -594,15 +595,16 @@ class Requests:
 
         Args:
             request: the request.
-            interrupted: whether an interrupt ended the wait. Only matters if replies come by order. True: a request in
-                flight keeps its position until its deadline. False, or no deadline: the connection is dropped at once.
+            interrupted: whether an interrupt ended the wait. It has an effect only on a request in flight, if replies
+                are correlated by order. True: the request keeps its position until its deadline. False, or no deadline:
+                the connection is dropped at once.
 
         Returns:
             True if this call ended the request, and it may have been sent.
         """
         if not self.table.take(request, CANCELLED):
             return False
-        self._take_back(request)
+        self._remove_from_queue(request)
         may_be_sent = request.written_on is not None  # the writer has taken it, and may not have written it yet
         if may_be_sent:
             if not interrupted or request.deadline.at is None:
@@ -610,7 +612,7 @@ class Requests:
                 self._drop_if_by_order(request, given_up)
             elif self.table.holds_place(request):
                 self._commands.wake()  # `take` has added a timer, which may shorten the wait of the I/O thread
-        self._make_room()
+        self._after_end()
         return may_be_sent
 
     def withdraw(self, entry: Outgoing, *, interrupted: bool = False) -> None:
@@ -623,7 +625,7 @@ class Requests:
         removed: list[Outgoing] = []
         try:
             self._sender.queue.clear(removed)
-        finally:  # an interrupt may have come after some were removed, or before the shielded call began
+        finally:  # an interrupt may have occurred after some were removed, or before the shielded call began
             try:
                 self._fail_removed(removed, failures.cleared)
             except BaseException:
@@ -723,13 +725,13 @@ class Requests:
 
     def _fail_removed(self, removed: Iterable[Outgoing], make_error: Callable[[], BaseException]) -> None:
         """End the requests of messages that were removed from the queue. May be called again after an interrupt."""
-        victims = [request for message in removed for request in message.reply_requests()]
-        if victims:
-            shielded(partial(self._fail_victims, victims, make_error))  # other threads wait for them
+        requests = [request for message in removed for request in message.reply_requests()]
+        if requests:
+            shielded(partial(self._fail_all, requests, make_error))  # other threads wait for them
         self._sender.progress.announce()
 
-    def _fail_victims(self, victims: Iterable[Request], make_error: Callable[[], BaseException]) -> None:
-        for request in victims:
+    def _fail_all(self, requests: Iterable[Request], make_error: Callable[[], BaseException]) -> None:
+        for request in requests:
             self.fail(request, make_error())
 
     def _no_room(self, entry: Outgoing) -> RequestTimeout:
@@ -743,17 +745,19 @@ class Requests:
         request = entry.reply_requests()[0]
         return failures.timed_out("queued", self._name_of(request), request.deadline.seconds, reason)
 
-    def _take_back(self, request: Request) -> None:
-        """Remove a request that has ended from the queue, if it is there; a batch, when all its requests have ended."""
+    def _remove_from_queue(self, request: Request) -> None:
+        """Remove a request that has ended from the queue, if it is there. If it is part of a batch, remove the batch
+        when all its requests have ended.
+        """
         batch = request.batch
         if batch is None:
             self._sender.queue.withdraw(request)
         elif batch.queued and batch.has_ended:
             self._sender.queue.withdraw(batch)
 
-    def _make_room(self) -> None:
-        """React to the end of a request: write the next one if ``max_in_flight`` is set; wake the I/O thread if a drain
-        may now be complete, or if the request may have been removed from the queue in front of a mark.
+    def _after_end(self) -> None:
+        """Called when a request has ended. If ``max_in_flight`` is set, write the next request. Wake the I/O thread if
+        a drain may now be complete, or if a mark that was queued behind the request may now be written.
         """
         if self.protocol.max_in_flight is not None:
             self._sender.write_queued()

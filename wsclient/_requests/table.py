@@ -8,10 +8,10 @@ Guarantees:
       next deadline. So their cost does not depend on the number of requests in flight. Only rare steps scan:
       ``everything``, ``unfinished`` (during a drain), the end of a connection, and ``_rebuild_timers`` (only while more
       than half of the timers are of ended requests).
-    * ``hand_over`` takes no lock: it is for a call that interrupts a critical section of its own thread (see
-      ``_threads.sections``). The next thread that acquires the lock adds the request first.
-    * An interrupt leaves every table consistent: a critical section consists of assignments, and its last step commits.
-      Only the heap of timers is changed after that step.
+    * ``hand_over`` takes no lock, for calls inside a critical section, as by a finalizer (see ``_threads.sections``).
+      The next thread that acquires the lock first adds the request.
+    * An interrupt leaves every table consistent. In a critical section, the last steps, which end or add the request,
+      are assignments, and no interrupt occurs between these. Only the heap of timers is changed after them.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ class RequestTable:
 
         Args:
             request: the request.
-            timed: whether ``expire`` ends it at its deadline; False if the caller's wait does that.
+            timed: whether ``expire`` returns it at its deadline, to be ended; False if the thread that waits for it
+                ends it.
             streaming: whether it starts as ``STREAMING``, without a wait for the first reply.
 
         Raises:
@@ -141,14 +142,16 @@ class RequestTable:
             raise _taken(request.id)
 
     def start_timer(self, request: Request) -> None:
-        """Let ``expire`` end a request at its deadline, which was set after ``add``."""
+        """Set the timer of a request whose deadline was set after ``add``, so that ``expire`` returns it."""
         timer = self._timer(request)
         if timer is not None:
             with this_thread.section, self._lock:
                 heapq.heappush(self.timers, timer)
 
     def hand_over(self, request: Request, *, timed: bool, streaming: bool = False) -> None:
-        """Add a request without the lock: for a call inside a critical section of its own thread. Args: see ``add``.
+        """Add a request without the lock, for calls inside a critical section (see ``_threads.sections``).
+
+        Args: see ``add``.
 
         Raises:
             ValueError: as ``add``. If another thread adds a request with this id at the same moment, this request ends
@@ -177,7 +180,7 @@ class RequestTable:
             raise _taken(id)
 
     def depart(self, request: Request, id: Any, written: WrittenRequests) -> bool:
-        """Mark a request as in flight on a connection, just before it is written. False if the request has ended.
+        """Record that a request is in flight on a connection, just before it is written. False if it has ended.
 
         Args:
             request: the request.
@@ -198,13 +201,13 @@ class RequestTable:
                 written.by_id.get(key, request) is not request or self._by_caller_key.get(key, request) is not request
             )
             if not clash:
-                uncounts = stage is STREAMING and request.counts_in_flight and self._is_exempt(request)
+                is_exempt = stage is STREAMING and request.counts_in_flight and self._is_exempt(request)
                 request.id = id
                 request.written_on = written
                 if key is request:
                     written.matches[request] = None
                 written.by_id[key] = request
-                if uncounts:
+                if is_exempt:
                     request.counts_in_flight = False
                     written.uncounted += 1
         if clash:
@@ -214,9 +217,9 @@ class RequestTable:
     def take(self, request: Request, outcome: str) -> bool:
         """End a request. True only for the first call for a request; that caller completes the waiter.
 
-        If replies come by order, a request that was written and ends without its reply keeps its position until its
-        reply comes or the connection ends. If a cancelled request still keeps its position at its deadline, ``expire``
-        returns it.
+        If replies are correlated by order, a request that was written and ends without its reply keeps its position
+        until its reply comes or the connection ends. If a cancelled request still keeps its position at its deadline,
+        ``expire`` returns it.
         """
         keeps_place = self.by_order and outcome is not OK
         timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
@@ -229,7 +232,7 @@ class RequestTable:
             id = request.id
             key = request if request.match is not None else (bool, id) if type(id) is bool else id
             written = request.written_on
-            flying = written is not None and written.by_id.get(key) is request
+            is_in_flight = written is not None and written.by_id.get(key) is request
             if request.caller_key is not None and self._by_caller_key.get(request.caller_key) is request:
                 del self._by_caller_key[request.caller_key]
             if written is not None and request in written.matches:
@@ -237,13 +240,13 @@ class RequestTable:
             if not request.counts_in_flight:
                 request.counts_in_flight = True
                 written.uncounted -= 1
-            if flying and not keeps_place:
+            if is_in_flight and not keeps_place:
                 del written.by_id[key]
             if outcome is not OK and written is not None and request.match is None:
                 self._given_up[key] = None
                 if len(self._given_up) > _GIVEN_UP:
                     del self._given_up[next(iter(self._given_up))]
-            # The last step commits, without a call: if an interrupt occurs before it, ``take`` can be called again.
+            # The next assignments end the request. If an interrupt occurs before them, ``take`` can be called again.
             was_waiting = stage is WAITING
             request.stage = outcome
             self.counts[outcome] += was_waiting
@@ -251,7 +254,7 @@ class RequestTable:
             del self._begun[request]
             if self.timers and len(self.timers) > 2 * (self.waiting + (len(written.by_id) if written else 0)) + _SLACK:
                 self._rebuild_timers()
-            if flying and timer is not None:
+            if is_in_flight and timer is not None:
                 heapq.heappush(self.timers, timer)
         return True
 
@@ -269,11 +272,11 @@ class RequestTable:
         with this_thread.section, self._lock:
             if request.stage is WAITING:
                 written = request.written_on
-                uncounts = written is not None and request.counts_in_flight and self._is_exempt(request)
+                is_exempt = written is not None and request.counts_in_flight and self._is_exempt(request)
                 request.stage = STREAMING
                 self.waiting -= 1
                 self.counts[OK] += 1
-                if uncounts:
+                if is_exempt:
                     request.counts_in_flight = False
                     written.uncounted += 1
 
@@ -352,8 +355,8 @@ class RequestTable:
         return key in self._by_caller_key or any(key in connection.by_id for connection in self._connections)
 
     def _is_exempt(self, request: Request) -> bool:
-        """Return whether it does not count for the limit once it is ``STREAMING``. If replies come by order it always
-        counts, since the requests behind it wait for its end.
+        """Return whether a request does not count for the limit of requests in flight once it is ``STREAMING``. If
+        replies are correlated by order it always counts, since the requests behind it wait for its end.
         """
         return request.feed.endless and not self.by_order
 
@@ -364,7 +367,7 @@ class RequestTable:
 
     def _rebuild_timers(self) -> None:
         if len(self.timers) <= 2 * (self.waiting + sum(len(one.by_id) for one in self._connections)) + _SLACK:
-            return  # not too large: `take` has counted the requests of one connection only, this line counts all
+            return  # not too large: `take` counts the requests of one connection, this line those of all connections
         timers = [timer for timer in self.timers if timer[2].stage is WAITING or self.holds_place(timer[2])]
         heapq.heapify(timers)
         self.timers = timers

@@ -2,8 +2,8 @@
 
 Guarantees:
     * Only ``RequestTable`` changes a ``WrittenRequests``, under its lock.
-    * Each connection has one of its own, and several may exist at the same time. An id needs to be unique on its
-      connection only.
+    * Each connection has its own ``WrittenRequests``, and several may exist at the same time. An id needs to be unique
+      on its connection only.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The state of a sent message, the wait for the proof that it arrived, and the round trip of a ping.
 
-A proof is a pong or a reply that comes after the message: TCP keeps the order, and the peer's WebSocket layer answers
-in order. ``Delivery.wait`` and ``flush`` queue a ping of their own behind the message, unless pings are off; then they
-wait only until the operating system has accepted the message. ``ping`` queues its ping before all messages, whether
-pings are on or off.
+A proof is a pong or a reply whose ping or request was sent after the message: TCP keeps the order, and the peer's
+WebSocket layer answers in order. ``Delivery.wait`` and ``flush`` queue a ping of their own behind the message. If pings
+are off, they only wait until the operating system has accepted the message. ``ping`` queues its ping before all
+messages, also if pings are off.
 """
 
 from __future__ import annotations
@@ -47,10 +47,15 @@ class Delivery:
 
     @property
     def state(self) -> DeliveryState:
-        """``queued``; then ``written``: the operating system has accepted the whole message; then ``confirmed``: a
-        later pong or reply proves that the peer's WebSocket layer has received it. Or ``expired``; or ``lost``: it did
-        not arrive; or ``unknown``: it was written completely, and the connection ended before a proof; or
-        ``cancelled``: ``cancel()`` or ``client.clear_queue()`` removed it from the queue.
+        """The state of the message.
+
+        * ``queued``: the message is not written completely yet.
+        * ``written``: the operating system has accepted the whole message.
+        * ``confirmed``: a later pong or reply proves that the peer's WebSocket layer has received the message.
+        * ``expired``: the message was not sent before its time had passed.
+        * ``lost``: the message did not arrive.
+        * ``unknown``: the message was written completely, and the connection ended before a proof.
+        * ``cancelled``: ``cancel()`` or ``client.clear_queue()`` removed the message from the queue.
         """
         return self._acknowledgements.state_of(self._entry)
 
@@ -134,7 +139,7 @@ class Acknowledgements:
             return False
         try:
             self._sender.queue.withdraw(entry, CANCELLED)
-        finally:  # an interrupt may have come after the message was removed
+        finally:  # an interrupt may have occurred after the message was removed
             self._sender.progress.announce()
             self._sender.message_removed()
         return entry.state in _NOT_SENT
@@ -191,7 +196,7 @@ class Acknowledgements:
                     if mark.twin is None:
                         return
                     self._forget_mark(mark)
-                    mark, is_twin = mark.twin, True  # what was written on the connection that a renewal has replaced
+                    mark, is_twin = mark.twin, True  # now wait for the proof on the connection that was replaced
                     continue
                 if not self._wait_for_change(mark, state, deadline):
                     if self._guard.state.current in FINAL:
@@ -259,13 +264,13 @@ class Acknowledgements:
         """Register the mark of a ``flush()`` before it is queued, so that ``span`` finds it.
 
         Returns:
-            False if a renewal has replaced its connection since it was made. It must not be queued then: ``span`` may
-            not have found it. If the connection has ended without a proof that everything arrived there, it is queued,
-            and becomes ``lost``.
+            False if a renewal has replaced the mark's connection since the mark was made. The mark must not be queued
+            then, since ``span`` may not have found it. True if the connection has ended without a proof that everything
+            arrived there: the mark becomes ``lost`` when it is queued.
         """
         sender = self._sender
         self._link.proofs[mark] = None
-        number = mark.connection_number  # read after that: `span` may have changed it
+        number = mark.connection_number  # read after the registration, since `span` may have changed it
         if number == sender.connection_number:
             return True
         retiring = sender.retiring
@@ -277,8 +282,8 @@ class Acknowledgements:
         return False
 
     def _make_twin(self, mark: Mark) -> Mark | None:
-        """Give the mark of a ``flush()`` its twin on the replaced connection. None if no such connection is served, or
-        if ``span`` does it.
+        """Make the twin of a ``flush()``'s mark on the replaced connection, and return it. None if there is no such
+        connection any more, or if ``span`` makes the twin.
         """
         retiring = self._sender.retiring
         # `span` assigns the twin before the number, and both after `retiring`.
@@ -288,7 +293,7 @@ class Acknowledgements:
         return twin
 
     def _queue_mark(self, mark: Mark, *, first: bool = False, behind_own: bool = False) -> bool:
-        """Queue a mark; False if the queue accepts no more. If its connection has ended, the mark is ``lost``.
+        """Queue a mark; False if the queue accepts no more marks. If its connection has ended, the mark is ``lost``.
 
         Args:
             mark: the mark.
@@ -330,10 +335,12 @@ class Acknowledgements:
                 self._link.proofs.pop(mark, None)
 
     def span(self, old: int, new: int) -> None:
-        """Let the marks of ``flush()`` that are queued wait for both connections of a renewal. Each one stays in the
-        queue, which the new connection writes. Its twin proves what the old connection has written; it does not wait
-        for the queue, which may be written only when the old connection has ended. I/O thread only, while no thread can
-        take messages from the queue.
+        """Extend each running ``flush()`` to both connections of a renewal, if its mark is still queued.
+
+        The mark stays in the queue, so the new connection sends it. A second mark, its twin, is sent on the old
+        connection, to prove what was written there. The twin goes before the queue, since ``rate=`` or a pause may hold
+        the queue back until the old connection has ended. I/O thread only, while no thread can take messages from the
+        queue.
 
         Args:
             old: the number of the connection that is replaced.
@@ -342,7 +349,7 @@ class Acknowledgements:
         for mark in list(self._link.proofs):
             if mark.spans and mark.connection_number == old and mark.position is None and mark.discarded_as is None:
                 if mark.twin is not None and not self._has_arrived(mark.twin):
-                    # That connection has ended, after an earlier renewal, without a proof: the flush has failed.
+                    # The twin is from an earlier renewal. Its connection has ended without a proof, so the flush fails.
                     mark.connection_number = mark.twin.connection_number
                     self._sender.queue.withdraw(mark)
                     continue
@@ -353,12 +360,12 @@ class Acknowledgements:
                     self._sender.queue.put_first(twin, behind_own=True)
 
     def _has_arrived(self, twin: Mark) -> bool:
-        """Return whether everything arrived that was written before a twin; its connection has ended."""
+        """Return whether all messages that were written before a twin have arrived. Its connection has ended."""
         replaced = self._replaced(twin)
         return self._is_proven(twin.state) or (replaced is not None and replaced.has_answered)
 
     def _replaced(self, mark: Mark) -> Replaced | None:
-        """Return how the connection of a mark ended that a renewal had replaced; None if this does not apply."""
+        """Return how the connection of a mark ended. None if no renewal had replaced it, or if it has not ended."""
         number = mark.connection_number
         return None if number is None else self._link.replaced.get(number)
 
@@ -382,8 +389,8 @@ class Acknowledgements:
         """Wait until the client is open.
 
         Raises:
-            RequestTimeout: it was not open in time; raised as the class ``error``.
-            ClientClosed: it has ended, or was never started.
+            RequestTimeout: the client was not open in time. The error is of the class ``error``.
+            ClientClosed: the client has ended, or was never started.
         """
         state = self._guard.state.wait_while(_UNTIL_OPEN, deadline)
         if state in _UNTIL_OPEN:

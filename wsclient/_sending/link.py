@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["Link", "Replaced"]
 
 _MAX_REPLACED: Final = 16
-"""Replaced connections that are remembered; a ``flush()`` that is overtaken by more renewals than these may fail."""
+"""How many replaced connections are remembered. A ``flush()`` may fail if more renewals than this happen during it."""
 
 
 class Replaced(NamedTuple):
-    """How a connection ended that a renewal had replaced.
+    """The end of a connection that a renewal had replaced.
 
     Attributes:
         disconnect: how it ended.
-        has_answered: whether the peer had answered the close frame on it. The frame was sent behind all messages, so
-            this is a proof like a pong.
+        has_answered: whether the peer had answered the close frame on it. The close frame was sent after all messages,
+            so its answer proves, as a pong does, that all of them arrived.
     """
 
     disconnect: Disconnect
@@ -35,20 +35,23 @@ class Replaced(NamedTuple):
 
 
 class Link:
-    """What other threads may read about the present connection. The I/O thread assigns each attribute but ``proofs``;
-    if it does not respond, ``Supervisor.abort`` assigns ``connection`` and ``opened_at`` on another thread.
+    """What other threads may read about the present connection.
+
+    The I/O thread assigns each attribute except ``proofs``. If the I/O thread does not respond, ``Supervisor.abort``
+    assigns ``connection`` and ``opened_at`` on another thread.
 
     Attributes:
         opened_at: when the present connection was opened; None if it is not open.
-        paused: whether reading waits: for slow hooks, streams or worker pools, for messages with an unknown
-            subscription key, or because the peer does not read the answers to its own messages.
+        paused: whether reading is paused. Reasons: hooks, streams or worker pools are slow; messages with an unknown
+            subscription key fill their buffer; or the peer does not read the answers to its own messages.
         connection: facts about the present connection while it is open; None while there is none.
-        last: how the last connection ended.
-        replaced: by their numbers, the last connections that a renewal had replaced and that have ended.
-        failure: the error of the last failed attempt to connect, and how many attempts failed in a row; None if none
-            has failed since a connection was open.
+        last: how the last connection ended; None if none has ended.
+        replaced: the latest connections that a renewal had replaced and that have ended, by their numbers.
+        failure: the error of the last failed attempt to connect, and how many attempts failed in a row; None if no
+            attempt has failed since a connection was open.
         proofs: marks whose pong a thread waits for. That thread adds and removes its mark. The I/O thread removes a
-            mark once its pong has come or can't come any more, and all marks when the connection ends.
+            mark when its pong has come or can't come any more. When a connection ends, the I/O thread removes all marks
+            of this connection.
     """
 
     __slots__ = ("connection", "failure", "last", "opened_at", "paused", "proofs", "replaced")
@@ -63,7 +66,7 @@ class Link:
         self.proofs: dict[Mark, None] = {}
 
     def add_replaced(self, number: int, replaced: Replaced) -> None:
-        """Record how a connection ended that a renewal had replaced. I/O thread only."""
+        """Record the end of a connection that a renewal had replaced. I/O thread only."""
         self.replaced[number] = replaced
         if len(self.replaced) > _MAX_REPLACED:
             del self.replaced[next(iter(self.replaced))]

@@ -1,8 +1,8 @@
 """One outgoing message, from the queue to the proof that it arrived.
 
 Guarantees:
-    * The state of a message is computed when it is read, from one number: the offset of its last byte in the byte
-      stream of its connection. Sending stores no other record for it.
+    * The state of a message is not stored. It is computed, when code reads it, from one number: the offset of the
+      message's last byte in the byte stream of its connection.
     * ``position`` and ``discarded_as`` change by a single assignment each, so readers need no lock.
 """
 
@@ -35,8 +35,8 @@ class WriteProgress:
     """The write progress of one connection; offsets count from its first frame.
 
     The writer assigns ``taken`` and ``sent``, the I/O thread assigns ``confirmed`` and ``ended``; any thread may read.
-    If the I/O thread does not respond, ``Supervisor.abort`` assigns ``ended`` on another thread. Each
-    only increases, so a stale read gives a state that was true a moment ago.
+    If the I/O thread does not respond, ``Supervisor.abort`` assigns ``ended`` on another thread. These values only
+    increase, so a stale value gives a state that was true a moment ago.
 
     Attributes:
         number: the connection's number.
@@ -61,10 +61,10 @@ class WriteProgress:
 
 
 class Carrier(Protocol):
-    """The interface of a connection that ``Outgoing.payload_for`` uses.
+    """The part of a connection that ``Outgoing.payload_for`` uses.
 
     Attributes:
-        number: its number.
+        number: the connection's number.
         depart: assigns a request its id, just before it is written; False if the request has ended.
         refuse: ends a request that can't be written, with an error.
         is_free: whether no request in flight has one of these ids.
@@ -89,9 +89,11 @@ class Outgoing:
         counted: whether it counts for the queue's limits; a ``Mark`` and the close frame do not.
         queued: whether it is in the queue now. Guarded by the queue's lock.
         queued_at: when it was first queued, by the monotonic clock; 0.0 before that.
-        position: the write progress of the connection that took it, and its end offset there; None before that.
+        position: the write progress of the connection that frames the message, and the offset there at which the
+            message ends; None before that.
         discarded_as: ``"expired"``, ``"lost"`` or ``"cancelled"`` once that is certain.
-        ids: the ids in a message of the caller; the server may reply to them although no request waits.
+        ids: the ids that the caller's message contains, if it is no request. The server may send a reply with such an
+            id.
     """
 
     __slots__ = (
@@ -118,12 +120,13 @@ class Outgoing:
     """Whether it answers a call of the server, so that it does not count for the limits of ``SendQueue``."""
 
     feed: Any = None
-    """Receives each of many replies to a request; None if it is not the request of a stream or subscription."""
+    """Receives each of many replies; None if this message is not the request of a stream or subscription."""
 
     takes_any = True
-    """True if no reply is expected, or if the first reply ends the request whatever it contains. Only such a message
-    may be written by the main thread: it belongs to no stream (``Request.feed`` is None), so when its id is assigned,
-    no other code is called that an interrupt could stop half-way (see ``Sender``)."""
+    """True if no reply is expected, or if the first reply ends the request, whatever that reply contains.
+
+    The main thread may write only such messages (see ``Sender``). A message for which this is True has no ``feed``. So
+    no code of a feed is called when the message gets its id, and an interrupt can't stop such code half-way."""
 
     def __init__(
         self,
@@ -180,9 +183,9 @@ class Outgoing:
             connection: the connection.
 
         Returns:
-            None if it must not be written: it belongs to another connection (it may have been queued after the messages
-            of that connection were removed from the queue), it is a request or batch that has ended, or a request in
-            flight has one of its ``ids``. Also None for a mark without a ping.
+            None if the message must not be written, for one of three reasons. It belongs to another connection: it may
+            have been queued after the messages of that connection were removed from the queue. Or it is a request or
+            batch that has ended. Or a request in flight has one of its ``ids``. Also None for a mark without a ping.
         """
         if self.connection_number is not None and self.connection_number != connection.number:
             self.discarded_as = LOST
@@ -202,14 +205,16 @@ class Answer(Outgoing):
 
 
 class Mark(Outgoing):
-    """A position in the send queue that a caller waits for. A ping is sent there, unless ``payload`` is None.
+    """A position in the send queue for which a caller waits. When the writer reaches it, it sends a ping, unless
+    ``payload`` is None.
 
     Attributes:
-        key: the payload that its pong repeats; it stays when ``payload`` is released. None if pings are off.
+        key: the payload of the ping, which its pong repeats; None if pings are off.
         round_trip: seconds from the ping to the pong that answered it; None before that. The I/O thread sets it.
-        spans: whether it must also prove what was written on a connection that a renewal has replaced meanwhile.
-        twin: the mark on that connection; None if there is none. Set at the switch; for a mark that is made after
-            that, by ``flush()``.
+        spans: whether the caller also waits for the messages that were written on a connection that a renewal has
+            replaced meanwhile.
+        twin: a second mark, on the replaced connection; None if there is none. It is set when the new connection takes
+            over, or by ``flush()`` if this mark is made later.
     """
 
     __slots__ = ("key", "round_trip", "spans", "twin")
@@ -218,7 +223,7 @@ class Mark(Outgoing):
         """
         Args:
             payload: the payload of the ping, 125 bytes at most; None if pings are off.
-            connection_number: the number of the one connection on which it is a proof; None for any.
+            connection_number: the number of the one connection on which the mark may be sent; None for any.
             spans: see above.
         """
         super().__init__(Opcode.PING, payload, 0, connection_number=connection_number)

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 __all__ = ["Pause", "TokenBucket"]
 
 _TOLERANCE: Final = 1e-6
-"""The part of a token that may be missing: it absorbs the rounding of sums of times."""
+"""The part of a token that may be missing, because sums of times are rounded."""
 
 
 class TokenBucket:
     """Allows ``burst`` messages at once, and ``rate`` messages per second after them (a token bucket; the arithmetic is
     that of the generic cell rate algorithm, ITU-T I.371).
 
-    In each span of ``t`` seconds at most ``burst + rate * t`` messages are allowed, and no message has to wait although
-    this limit would allow it. The bucket is full at its start.
+    In each span of ``t`` seconds at most ``burst + rate * t`` messages are allowed. A message waits only as long as
+    this limit requires. The bucket is full at its start.
 
     Only the writer calls ``take``. Any thread may read ``ready_at``, which changes by one assignment.
 
     Attributes:
-        ready_at: the time from which on the next message is allowed.
+        ready_at: the next message is allowed at this time or later.
     """
 
     __slots__ = ("_interval", "_slack", "ready_at")
@@ -62,8 +62,8 @@ class TokenBucket:
 class Pause:
     """Until when ``client.pause_sending()`` holds messages back. A client has one, for all its connections.
 
-    It has no lock, so any call may use it, also one that interrupts its own thread: each step is one atomic operation
-    of a list.
+    It has no lock, since each step is one atomic operation of a list. So any call may use it, also a call by a
+    finalizer or a signal handler.
 
     Attributes:
         ends: the ends of the pauses, normally one; empty if sending is not paused. Other classes only check whether it
@@ -75,7 +75,7 @@ class Pause:
     def __init__(self, commands: Commands) -> None:
         """
         Args:
-            commands: a command to close or drain the client ends each pause.
+            commands: the commands of the client; a pause has no effect after the command to close or to drain.
         """
         self._commands = commands
         self.ends: list[float] = []
@@ -83,15 +83,17 @@ class Pause:
     def begin(self, end: float) -> None:
         """Hold messages back until this time; of several calls, the latest end counts."""
         self.ends.append(end)
-        self._forget(end, but=end)
+        self._forget(end, kept=end)
 
     def cancel(self) -> None:
         """End the pause now."""
         self.ends.clear()
 
-    def until(self, now: float) -> float:
-        """Return when the pause ends; ``now`` if sending is not paused. Then it also forgets the pause, so
-        other threads no longer see that there was one: the caller makes sure that the messages that waited are written.
+    def end_or_forget(self, now: float) -> float:
+        """Return the same as ``end``. If the pause is over, also remove it from ``ends``.
+
+        Other threads then no longer see that there was a pause, so the caller must make sure that the messages that
+        waited are written.
 
         Args:
             now: the time on the monotonic clock.
@@ -102,15 +104,19 @@ class Pause:
         return end
 
     def end(self, now: float) -> float:
-        """Return the same as ``until``, and forget nothing: for callers that write no messages."""
+        """Return when the pause ends; ``now`` if sending is not paused. For callers that write no messages.
+
+        Args:
+            now: the time on the monotonic clock.
+        """
         return max([now, *self.ends]) if self._is_allowed() else now
 
     def _is_allowed(self) -> bool:
         return self._commands.close is None and self._commands.drain is None
 
-    def _forget(self, end: float, but: float | None = None) -> None:
-        """Remove the ends up to this one; ``but`` stays."""
+    def _forget(self, end: float, kept: float | None = None) -> None:
+        """Remove this end and all earlier ones, except ``kept``."""
         for one in self.ends[:]:
-            if one <= end and one != but:
+            if one <= end and one != kept:
                 with contextlib.suppress(ValueError):  # another thread has removed it
                     self.ends.remove(one)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PINGS", "Answered", "Pings"]
 
 MAX_PINGS: Final = 4096
-"""The limit on remembered pings that no thread waits for; the pong of a remembered ping also proves deliveries.
-While urgent messages (such as keepalive pings) are being written, the limit is twice this."""
+"""How many pings are remembered, apart from those whose pong a thread waits for. They are remembered because their
+pongs prove deliveries too. While urgent messages (such as keepalive pings) are being written, the limit is twice this.
+"""
 
 
 class _Ping(NamedTuple):
@@ -86,6 +87,6 @@ class Pings:
         return Answered(ping.end, now - ping.taken_at, answered)
 
     def forget(self, payload: bytes) -> None:
-        """Called when no thread waits for this pong. It is still recognised unless more than ``MAX_PINGS`` are kept."""
+        """Called when no thread waits for this pong any more. Forget the ping if more than ``MAX_PINGS`` are kept."""
         if len(self._waiting) > MAX_PINGS:
             self._waiting.pop(payload, None)

@@ -1,4 +1,5 @@
-"""Messages that are sent before the queue: control frames, and messages while a connection is set up.
+"""Urgent messages, which are sent before the messages of the send queue: control frames, messages of the set-up of a
+connection, requests of subscriptions, and answers and heartbeats of the message protocol.
 
 Guarantees:
     * The I/O thread adds messages, and the writer removes them. Each step is one ``list`` operation or one assignment
@@ -23,16 +24,17 @@ MAX_URGENT: Final = 128
 does not read (RFC 6455 §5.5.3 permits an endpoint to skip pongs)."""
 
 MAX_ANSWERS: Final = 2**20
-"""Bytes of answers that may be queued while the socket is full, or while ``rate=`` delays messages, with
-``MESSAGE_BYTES`` for each. Beyond that, reading pauses, since messages that are read may need further answers. At twice
-this limit, handlers wait."""
+"""Bytes of answers that may be queued while the socket is full, or while ``rate=`` delays messages. Each answer counts
+for ``MESSAGE_BYTES`` more than its payload. Beyond this limit, reading pauses, since messages that are read may need
+further answers. At twice this limit, handlers wait."""
 
 
 class Urgent:
     """The urgent messages of one connection.
 
-    If ``rate=`` or ``pause_sending()`` delays messages, control frames pass all others, and what the message protocol
-    sends (heartbeats, answers) passes the requests of subscriptions: there may be thousands of these.
+    If ``rate=`` or ``pause_sending()`` delays messages, control frames are sent before all others. The requests of
+    subscriptions, of which there may be thousands, are sent last, after the heartbeats and answers of the message
+    protocol.
 
     Attributes:
         entries: the queued messages; other classes only read it.
@@ -43,7 +45,8 @@ class Urgent:
 
     def __init__(self) -> None:
         self.entries: list[Outgoing] = []
-        # Added so far, by the I/O thread; and removed so far, by the thread that holds the write lock:
+        # In each pair, the I/O thread counts what it has added so far, and the holder of the write lock what it has
+        # removed so far:
         self._put = self._taken = 0  # bytes of answers
         self._controls_put = self._controls_taken = 0  # control frames
         self._subscriptions_put = self._subscriptions_taken = 0  # requests of subscriptions
@@ -68,7 +71,7 @@ class Urgent:
         return entries
 
     def has_next(self, *, has_token: bool, is_paused: bool) -> bool:
-        """Return whether ``take_next`` would return something. A hint without a lock."""
+        """Return whether ``take_next`` would return something. Takes no lock, so the result is only a hint."""
         controls = self._controls_put - self._controls_taken
         subscriptions = self._subscriptions_put - self._subscriptions_taken
         return controls > 0 or (has_token and len(self.entries) > (subscriptions if is_paused else 0))
@@ -108,9 +111,10 @@ class Urgent:
 
     @property
     def bytes(self) -> int:
-        """The bytes of messages that may be answers to the peer, with ``MESSAGE_BYTES`` for each. Exact on the I/O
-        thread, except for messages that the writer is just removing. Requests do not count: many subscriptions that
-        wait for their turn must not stop the client from reading.
+        """The bytes of the queued messages that may be answers to the peer, with ``MESSAGE_BYTES`` more for each.
+
+        On the I/O thread the number is exact, except for messages that the writer is removing at this moment. Requests
+        do not count: if many requests of subscriptions wait, reading must continue.
         """
         return self._put - self._taken
 

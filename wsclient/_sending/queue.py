@@ -8,9 +8,9 @@ Guarantees:
     * ``ready`` takes no lock, so it is only a hint. After True, ``take`` may still return nothing. But a thread that
       has just put a message in does not get a False that is out of date.
     * Answers to calls of the server have a separate limit: they do not count for the limits of the user's messages, and
-      cause no drop of these.
-    * ``hand_over`` takes no lock: it is for a call that interrupts a critical section of its own thread (see
-      ``_threads.sections``). The next thread that acquires the lock moves the message into the queue first.
+      no message of the user is dropped because of them.
+    * ``hand_over`` takes no lock, for calls inside a critical section, as by a finalizer (see ``_threads.sections``).
+      The next thread that acquires the lock first moves the message into the queue.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _SLACK = 64
 class MessageQueue:
     """Messages that wait to be written.
 
-    They are taken in order, with one exception: answers to the server's calls pass requests that wait for room
-    (``max_in_flight``), and what is queued behind these requests.
+    They are taken in order, with one exception: if ``max_in_flight`` holds a request back, the answers to the server's
+    calls behind this request are taken before it.
 
     Attributes:
         largest: the size in bytes of the largest message that is accepted; -1 if none is. Other classes only read it.
@@ -62,7 +62,7 @@ class MessageQueue:
 
     def __init__(self, bounds: Queue) -> None:
         # Guards `queued` of every entry, and changes of all attributes below except `_room` and `handed_over`.
-        # (`discarded_as` of an entry that is not in the queue is also assigned without it.)
+        # (`discarded_as` of an entry that is not in the queue is also assigned without this lock.)
         self._lock = make_lock()
         self._room = Notifier()
         self._bounds = bounds
@@ -85,7 +85,7 @@ class MessageQueue:
 
     @property
     def bytes(self) -> int:
-        """Their payload bytes; a hint without a lock."""
+        """Their payload bytes. Takes no lock, so the result is only a hint."""
         return self._user_bytes + max(0, self.answer_bytes - MESSAGE_BYTES * self._answers)
 
     def ready(self, requests: int) -> bool:
@@ -113,7 +113,9 @@ class MessageQueue:
         return TokenBucket(bounds.rate, bounds.burst)
 
     def has_next(self, *, may_send: bool) -> bool:
-        """Return whether ``take`` with ``messages=may_send`` would remove something. A hint without a lock."""
+        """Return whether ``take`` with ``messages=may_send`` would remove something. Takes no lock, so the result is
+        only a hint.
+        """
         try:
             head = self.entries[0]
         except IndexError:
@@ -123,8 +125,8 @@ class MessageQueue:
         return head.expires_at is not None and time.monotonic() >= head.expires_at
 
     def head_expiry(self) -> float:
-        """Return when the oldest message expires, by the monotonic clock; infinity if it does not. A hint without a
-        lock.
+        """Return when the oldest message expires, by the monotonic clock; infinity if it does not. Takes no lock, so
+        the result is only a hint.
         """
         try:
             at = self.entries[0].expires_at
@@ -153,7 +155,7 @@ class MessageQueue:
         return self._bounds.overflow == "block"
 
     @property
-    def filling(self) -> bool:
+    def over_half_full(self) -> bool:
         """Whether the queue is more than half full."""
         bounds = self._bounds
         return 2 * self._user_messages > bounds.max_messages or 2 * self._user_bytes > bounds.max_bytes
@@ -185,14 +187,14 @@ class MessageQueue:
                     latch.wait(deadline.sooner(Deadline(self._next_expiry)))
 
     def hand_over(self, entry: Outgoing) -> None:
-        """Queue a message, without the lock: for a call inside a critical section of its own thread.
+        """Queue a message without the lock, for calls inside a critical section (see ``_threads.sections``).
 
         If several threads hand over messages at the same moment, the limits may be exceeded by these messages.
 
         Args:
-            entry: the message. If there is no room: with ``"drop_newest"`` it becomes ``lost``; with ``"drop_oldest"``
-                it is queued, and the next ``put`` drops older messages. ``handed_over`` has the same limits as the
-                queue.
+            entry: the message. If there is no room, the policy decides. With ``"drop_newest"`` the message becomes
+                ``lost``. With ``"drop_oldest"`` it is added to ``handed_over``, which has limits of the same size as
+                those of the queue, and the next ``put`` drops older messages.
 
         Raises:
             MessageTooBig, ClientClosed: as ``put``.
@@ -211,7 +213,8 @@ class MessageQueue:
             entry.discarded_as = LOST
         entry.queued_at = time.monotonic()
         self.handed_over[entry] = None
-        # Checked after the assignment, since ``seal`` first sets the refusal and then takes what was handed over.
+        # Checked after the assignment, since ``seal`` first sets the refusal and then takes what was handed over. Each
+        # value of ``handed_over`` is None, so ``pop`` returns None only if no other thread has taken the entry.
         if self._refusal is not None and self.handed_over.pop(entry, self) is None:
             self.check_open()
 
@@ -263,6 +266,9 @@ class MessageQueue:
         raise copy_exception(refusal) from refusal.__cause__
 
     def _try_put(self, entry: Outgoing, evicted: list[Outgoing]) -> bool:
+        """Queue a message; with ``"drop_oldest"``, drop older ones if there is no room. Return False if there is still
+        no room; with ``"drop_newest"`` the message is then ``lost``.
+        """
         with this_thread.section, self._lock:
             if self.handed_over:
                 self._take_handed_over()
@@ -275,7 +281,7 @@ class MessageQueue:
                     if entry.expires_at is not None:
                         self._note_expiry(entry)
                     entry.queued_at = time.monotonic()
-                    # From here on the only call is the last step, so an interrupt leaves correct counts.
+                    # Of the next steps only the last one is a call, so an interrupt leaves correct counts.
                     if entry.is_answer:
                         self._answers += 1
                         self.answer_bytes += entry.size + MESSAGE_BYTES
@@ -293,8 +299,8 @@ class MessageQueue:
         raise copy_exception(refusal) from refusal.__cause__
 
     def _take_handed_over(self) -> None:
-        """Move the messages that were handed over into the queue. After an interrupt, each one is in exactly one of the
-        two.
+        """Move the messages that were handed over into the queue. After an interrupt, each message is either in
+        ``handed_over`` or in the queue, never in both.
         """
         for entry in list(self.handed_over):
             if entry.discarded_as is not None:
@@ -346,20 +352,20 @@ class MessageQueue:
         self.entries = deque([kept for kept in self.entries if kept.queued])
 
     def _evict(self, entry: Outgoing, evicted: list[Outgoing]) -> None:
-        """Drop the oldest messages until there is room. Marks and answers stay: they do not count."""
-        passed = 0
-        for victim in self.entries:
+        """Drop the oldest messages until there is room. Marks and answers stay, since the limits do not count them."""
+        unqueued = 0
+        for older in self.entries:
             if not self._is_full(entry):
                 break
-            if victim.queued and victim.counted and not victim.is_answer:
-                evicted.append(victim)
-                self._drop(victim, LOST)
+            if older.queued and older.counted and not older.is_answer:
+                evicted.append(older)
+                self._drop(older, LOST)
                 self.dropped += 1
-            passed += not victim.queued
+            unqueued += not older.queued
         while self.entries and not self.entries[0].queued:
             del self.entries[0]
-            passed -= 1
-        if passed > _SLACK:
+            unqueued -= 1
+        if unqueued > _SLACK:
             self.entries = deque([kept for kept in self.entries if kept.queued])
 
     def _full(self) -> SendQueueFull:
@@ -374,7 +380,7 @@ class MessageQueue:
         Args:
             max_bytes: stop at this many payload bytes; a single larger message is returned alone.
             requests: how many of them may be requests; None for any number.
-            messages: stop before a further message, marks and the close frame not counted; None for any number.
+            messages: how many messages to take at most; marks and the close frame do not count. None for any number.
         """
         batch: list[Outgoing] = []
         total = 0
@@ -417,8 +423,8 @@ class MessageQueue:
         return batch
 
     def _take_answers(self, max_bytes: int, messages: int | None) -> list[Outgoing]:
-        """Remove and return answers from behind a request that ``max_in_flight`` holds back: the server may wait for
-        them before it answers the request in flight. Under the lock.
+        """Remove and return answers from behind a request that ``max_in_flight`` holds back, since the server may wait
+        for these answers before it replies to a request in flight. The caller holds the lock.
 
         Args:
             max_bytes: stop at this many payload bytes, but not before the first answer.
@@ -530,11 +536,12 @@ class MessageQueue:
         return gone
 
     def seal(self, error: WebSocketClientError, *last: Outgoing, takes_marks: bool = False) -> None:
-        """Close the queue: ``put`` raises this error, also in threads that wait for room. A later call replaces it.
+        """Close the queue: ``put`` raises this error, also in threads that wait for room. A later call replaces the
+        error.
 
         Args:
             error: the error.
-            last: are queued behind everything else, in this order.
+            last: messages to queue behind all others, in this order.
             takes_marks: whether the client's own marks may still be queued.
         """
         with this_thread.section, self._lock:
@@ -553,7 +560,7 @@ class MessageQueue:
         self._room.announce()
 
     def _drop(self, entry: Outgoing, discarded_as: DeliveryState) -> None:
-        """Mark an entry as removed and unsent. Assignments only, so that an interrupt can't leave it half done."""
+        """Record that an entry is removed and not sent. It only assigns, so an interrupt can't leave it half done."""
         entry.queued = False
         entry.discarded_as = discarded_as
         entry.payload = None

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["BURST", "SMALL", "WINDOW", "Pace", "Sender"]
 
 BURST: Final = 4
-"""Writes in one window: the first few messages in a window are each written immediately."""
+"""How many messages are written immediately in each window of time (``WINDOW``). Not the ``burst`` of ``SendQueue``."""
 
 WINDOW: Final = 0.001
-"""Seconds. 4 writes of about 10 µs in 1 ms: at most 5 % of a thread's time."""
+"""The length of a window of time, in seconds. 4 writes of about 10 µs in 1 ms take at most 5 % of a thread's time."""
 
 SMALL: Final = 4 * 1024
-"""Bytes up to which a message is small: for larger ones, copying in the operating system costs more than the call."""
+"""A message with at most this many bytes is small. For larger ones, the copy that the operating system makes costs more
+than the call of ``send()``."""
 
 
 class Pace:
@@ -80,29 +81,29 @@ class Sender:
                                                                                  ``write_queued``
     the message is queued, any thread but the main one     this thread           ``write_queued``
     the message is queued, the main thread                 the I/O thread        ``write_queued``
-    a small message beyond ``pace``                        the I/O thread        ``defer_write``
+    a small message that ``pace`` does not allow           the I/O thread        ``defer_write``
     the same, and the queue is more than half full         see ``write_queued``  ``defer_write``
     the message goes before the queue                      the I/O thread        ``Writer.send_first``
     =====================================================  ==================  =======================================
 
     The main thread writes less than others, because a KeyboardInterrupt may occur there. It writes a message only if
-    this may be written *alone*: by ``Writer._write_alone``, which leaves valid data if an interrupt ends it. The
-    conditions are: assigning its id changes only the table of requests (``Outgoing.takes_any``), replies are not
-    correlated by their order, and the connection is TCP without TLS, compression or recording
-    (``Writer.is_uncompressed_tcp``).
+    the message may be written *alone*, which means: by ``Writer._write_alone``. If an interrupt ends this method, the
+    data stays valid. There are three conditions: no code of a feed is called when the message gets its id
+    (``Outgoing.takes_any``), replies are not correlated by their order, and the connection is TCP without TLS,
+    compression or recording (``Writer.is_uncompressed_tcp``).
 
     Attributes:
         queue: the send queue.
         writer: the ``Writer`` of the present connection; None while no connection is open. The I/O thread assigns it.
         retiring: the ``Writer`` of a connection that a renewal has replaced and that is still served; None if there is
             none. The I/O thread assigns it, before it increases ``connection_number``.
-        bound: messages of the queue that only the retiring connection may send, in order; the I/O thread passes them to
-            that connection's writer.
+        bound: messages that were taken from the queue, but that only the retiring connection may send, in order. The
+            I/O thread passes them to that connection's writer.
         connection_number: how many connections were set up so far; the present connection has this number. The I/O
             thread assigns it.
-        pace: how often a thread writes its own small messages.
+        pace: limits how often threads write their own small messages.
         pause: until when messages are held back, on every connection.
-        progress: notifies the threads that wait for a delivery or a flush of a change.
+        progress: notifies the threads that wait for the state of a message to change, or for a pong.
         replies_in_order: whether replies are correlated by their order alone. If so, a request that ends without its
             reply ends the connection.
     """
@@ -133,10 +134,10 @@ class Sender:
         self.replies_in_order = replies_in_order
 
     def write_now(self, entry: Outgoing) -> bool:
-        """Write a message without the queue, if that is empty and this thread may write. False if it must be queued."""
+        """Write a message directly, if the queue is empty and this thread may write. False if it must be queued."""
         writer = self.writer
         if writer is None or entry.expires_at is not None or entry.connection_number is not None:
-            return False  # it is queued: `MessageQueue.take` checks its time, and `sweep` its connection
+            return False  # `MessageQueue` drops such messages when they expire, or when their connection ends
         in_main = self._guard.main_ident == get_ident()
         # The main thread does not write a request with a feed, since an interrupt could stop `feed.departed()`
         # half-way; nor if replies are correlated by order, since an interrupt could remove a request from that order.
@@ -148,9 +149,7 @@ class Sender:
                 self._commands.wake()  # this may have been the last message
 
     def write_queued(self) -> None:
-        """On this thread, write the queued messages, if there are any; on the main thread, wake the I/O thread
-        instead.
-        """
+        """Write the queued messages, if there are any, on this thread. On the main thread, only wake the I/O thread."""
         writer = self.writer
         if writer is None:
             return
@@ -171,19 +170,20 @@ class Sender:
         writer = self.writer
         if writer is None or writer.blocked:  # the I/O thread will write as soon as it can
             return
-        if not self.queue.filling:
+        if not self.queue.over_half_full:
             self._commands.wake()
             return
         self.write_queued()
-        if self.queue.filling and not self._guard.on_main_thread():
-            # The I/O thread may hold the write lock but can't run, because this thread holds the GIL: let it finish,
-            # then write.
+        if self.queue.over_half_full and not self._guard.on_main_thread():
+            # The I/O thread may hold the write lock but can't run, because this thread holds the GIL. So wait until the
+            # I/O thread has released the write lock, then write.
             writer.flush_under_pressure()
 
     def message_removed(self) -> None:
-        """Called after a message was removed from the queue, which is not sent. A mark behind it needs no token and
-        waits for no pause, so it may now be written; or a drain may be complete. Any thread may call this, also the
-        main thread: it wakes the I/O thread, which checks both.
+        """Called after a message was removed from the queue without being sent. Wake the I/O thread if necessary.
+
+        There are two reasons. A mark that was behind the message may now be written, since a mark needs no token and is
+        not held back by a pause. And a drain may now be complete. Any thread may call this, also the main thread.
         """
         writer = self.writer
         is_held = writer is not None and (writer.bucket is not None or self.pause.ends) and self.queue.entries
@@ -225,8 +225,8 @@ class Sender:
         return retiring if retiring is not None and retiring.write_progress.number == number else None
 
     def without_bound(self, batch: list[Outgoing], number: int) -> list[Outgoing]:
-        """Return the messages of the queue that the present connection may write. Those which only the retiring
-        connection may send are passed to the I/O thread, which writes them there.
+        """Return those of these messages that the present connection may write. Pass the others, which only the
+        retiring connection may send, to the I/O thread, which writes them on that connection.
 
         Args:
             batch: messages that were taken from the queue.
@@ -238,7 +238,7 @@ class Sender:
             if retiring is None or entry.connection_number != retiring.write_progress.number:
                 kept.append(entry)
             elif not self._bind(entry):
-                kept.append(entry)  # it has become too late, and becomes `lost`
+                kept.append(entry)  # that connection has ended meanwhile; the message becomes `lost` when it is framed
         self._commands.wake()
         return kept
 
@@ -248,7 +248,7 @@ class Sender:
         if self.retiring is None:
             try:
                 self.bound.remove(entry)
-            except ValueError:  # the I/O thread has taken it, and decides
+            except ValueError:  # the I/O thread has already taken it
                 return True
             return False
         return True
@@ -259,8 +259,10 @@ class Sender:
         if retiring is not None:
             for entry in self.take_bound():
                 if not retiring.send_first(entry):
-                    self.bound.append(entry)  # its close frame is sent: decided when it has ended
+                    self.bound.append(entry)  # the close frame is sent; see `take_bound`
 
     def take_bound(self) -> list[Outgoing]:
-        """Remove and return the messages of the retiring connection that were not passed on. I/O thread only."""
+        """Remove and return the messages of the retiring connection that were not passed to its writer. When it has
+        ended, they are treated like its other messages that were not written. I/O thread only.
+        """
         return [self.bound.pop(0) for _ in range(len(self.bound))]

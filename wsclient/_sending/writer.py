@@ -1,25 +1,26 @@
 """Writes the messages of one connection: from the queue to the socket.
 
 Guarantees:
-    * One thread at a time holds the write lock. No sender waits for it (but see ``Writer._owner``): a thread that fails
-      to acquire the lock leaves its message queued, and the writer checks the queue again after it has released the
-      lock. So every queued message is written.
+    * One thread at a time holds the write lock. Senders do not wait for it, except in ``flush_under_pressure``. A
+      thread that fails to acquire the lock leaves its message queued, and the writer checks the queue again after it
+      has released the lock. So every queued message is written.
     * Any thread may write, but only one at a time, so the byte order is well defined. Ids are assigned here, so they
       increase in the order of writing.
     * A message is written without the queue only if the queue is empty (``write_now``), so the messages of a thread
       keep their order.
     * A full socket stops all writes (``blocked``) and wakes the I/O thread, which writes again when there is room.
-    * With ``SendQueue(rate=)`` each message, but no control frame, takes a token (``bucket``). No thread waits for one:
-      the message stays queued, and the I/O thread, which wakes at that time, continues. The same holds for messages
-      that ``pause_sending()`` holds back.
+    * With ``SendQueue(rate=)`` each message, but no control frame, takes a token (``bucket``). No thread waits for a
+      token: the message stays queued, and the I/O thread wakes and writes it at the time of the next token. The same
+      holds for messages that ``pause_sending()`` holds back: the I/O thread writes them at the end of the pause.
     * After ``end`` nothing more is written, and no thread is writing.
 
 ``flush`` must not run in the main thread: a KeyboardInterrupt during it could leave the write lock acquired, or bytes
-written and not counted. The main thread queues and wakes the I/O thread, except for a message that is written without
-the queue and may be written alone (see ``Sender``). That code path is safe. An interrupt can be raised when a
-Python-level call returns, which would lose the result; so results that must not be lost are stored by C code
-(``list.extend(map(...))``). Related values change by assignments, between which no interrupt occurs. The next thread
-that holds the write lock completes what an interrupt left undone.
+written and not counted. So the main thread leaves its messages queued and wakes the I/O thread. The exception is a
+message that was not queued and may be written alone (see ``Sender``). The code that writes it (``_write_alone``) leaves
+valid data after an interrupt. An interrupt can be raised when a Python-level call returns, and the result of the call
+is then lost. So results that must not be lost are stored by C code (``list.extend(map(...))``). Related values change
+by assignments, between which no interrupt occurs. The next thread that holds the write lock completes what an interrupt
+left undone.
 """
 
 from __future__ import annotations
@@ -52,13 +53,15 @@ if TYPE_CHECKING:
 __all__ = ["WireTap", "Writer", "WriterBackend"]
 
 JOINED_BYTES: Final = 64 * 1024
-"""Payload bytes that are joined into one write; more would only copy more and occupy a slow connection longer."""
+"""How many payload bytes are joined into one write. A higher limit would only copy more bytes, and on a slow connection
+urgent messages would wait longer."""
 
 _ROUNDS: Final = 16
-"""After this many writes a caller's thread hands over to the I/O thread and returns."""
+"""After this many writes a caller's thread leaves the other messages to the I/O thread and returns."""
 
 _MOMENT: Final = 0.05
-"""Seconds a sender waits for the write lock if the queue fills up: ten switch intervals of the interpreter (5 ms)."""
+"""How many seconds a sender waits for the write lock if the queue is more than half full: ten switch intervals of the
+interpreter, of 5 ms each."""
 
 _PING: Final = Opcode.PING
 _CLOSE: Final = Opcode.CLOSE
@@ -68,11 +71,11 @@ _NEVER: Final = 2**63
 """An offset that no connection reaches."""
 
 _NOTHING: Final = memoryview(b"")
-"""The rest of a frame that was sent completely: an empty slice of the frame would keep all of it in memory."""
+"""What is left of a frame that was sent completely. An empty slice of the frame would keep the frame in memory."""
 
 
 class WriterBackend(Carrier, Protocol):
-    """The interface of the client that a writer uses; see ``_connection.backend``."""
+    """The part of the client that a writer uses; see ``_connection.backend.ClientBackend`` for the attributes."""
 
     queue: MessageQueue
     pause: Pause
@@ -83,8 +86,8 @@ class WriterBackend(Carrier, Protocol):
     nudge: Callable[[bytes], object]
 
     def ready(self) -> bool:
-        """For a queue that is not empty: return whether ``max_in_flight`` permits to write its first message. A hint
-        without a lock.
+        """For a queue that is not empty: return whether ``max_in_flight`` permits to write its first message. Takes no
+        lock, so the result is only a hint.
         """
 
     def take(self, max_bytes: int, messages: int | None = None) -> list[Outgoing]:
@@ -150,8 +153,8 @@ class Writer:
         "_is_closing",
         "_is_ending",
         "_line",
-        "_owner",
         "_pings",
+        "_write_lock",
         "blocked",
         "bucket",
         "error",
@@ -174,7 +177,7 @@ class Writer:
             deflater: compresses them; None if compression was not negotiated.
             tap: records what is sent and received.
         """
-        self._is_ending = False  # `end` was called; the compression of a large message stops
+        self._is_ending = False  # whether `end` was called; the compression of a large message then stops
         self.write_progress = WriteProgress(backend.number)
         self.pause = backend.pause
         self.bucket = backend.bucket
@@ -185,11 +188,11 @@ class Writer:
         self.tap = tap
         self._line = line
         self._backend = backend
-        # The write lock, which guards all attributes below; `Urgent` and `Pings` also have guarantees of their own.
-        # Acquired without waiting, except in `end`, `wait_for_writer` and `flush_under_pressure`.
-        self._owner = make_lock()
+        # Guards all attributes below; `Urgent` and `Pings` also have guarantees of their own. No thread waits for it,
+        # except in `end`, `wait_for_writer`, `take_subscriptions` and `flush_under_pressure`.
+        self._write_lock = make_lock()
         self._deflater = deflater  # used in the order of writing, since it has state across messages
-        self._is_closing = False  # a close frame was framed
+        self._is_closing = False  # whether a close frame was framed
         self.urgent = Urgent()
         self._batch: list[Outgoing] = []  # the messages whose bytes are being written
         self.rest = _NOTHING
@@ -215,8 +218,8 @@ class Writer:
         try:
             with this_thread.section:
                 try:
-                    owned.extend(map(self._owner.acquire, (False,)))
-                    clear = (
+                    owned.extend(map(self._write_lock.acquire, (False,)))
+                    may_write = (
                         owned[0]
                         and self.is_open
                         and not (self.blocked or self.rest or self.urgent.entries)
@@ -227,13 +230,13 @@ class Writer:
                         and entry.size <= backend.queue.largest
                         and (backend.protocol.max_in_flight is None or backend.has_room_for(entry))
                     )
-                    if clear and alone:
+                    if may_write and alone:
                         self._write_alone(entry)
-                    elif clear:
+                    elif may_write:
                         self._write_batch(deque((entry,)), MAX_PINGS)
                 finally:
                     if owned and owned[0]:
-                        self._owner.release()
+                        self._write_lock.release()
         finally:
             # Another thread may have failed to acquire the write lock and left its message queued; other threads may be
             # waiting in `progress` for bytes to be written.
@@ -248,7 +251,7 @@ class Writer:
                 except OSError:  # a wake-up is pending, so the I/O thread is awake
                     if nudged:
                         raise  # raised by a signal handler
-        return clear
+        return may_write
 
     def _write_alone(self, entry: Outgoing) -> None:
         """Frame one message and write it once. An interrupt may occur at any point, see the module's docstring."""
@@ -307,12 +310,12 @@ class Writer:
                     self.continue_later()
                 return
             with this_thread.section:
-                if not self._owner.acquire(False):
+                if not self._write_lock.acquire(False):
                     return
                 try:
                     self._write()
                 finally:
-                    self._owner.release()
+                    self._write_lock.release()
             if self._backend.progress.latches:
                 self._backend.progress.announce()
         self._backend.wake()
@@ -320,14 +323,16 @@ class Writer:
     def flush_under_pressure(self) -> None:
         """Wait a short time for the thread that is writing, then write what is queued."""
         with this_thread.section:
-            acquired = self._owner.acquire(timeout=_MOMENT)
+            acquired = self._write_lock.acquire(timeout=_MOMENT)
             if acquired:
-                self._owner.release()
+                self._write_lock.release()
         if acquired:
             self.flush()
 
     def has_work(self) -> bool:
-        """Return whether there may be something to write now. A hint without a lock; see ``MessageQueue.ready``."""
+        """Return whether there may be something to write now. Takes no lock, so the result is only a hint; see
+        ``MessageQueue.ready``.
+        """
         backend = self._backend
         queue = backend.queue
         if not (queue.entries or queue.handed_over or self.rest or self.urgent.entries):
@@ -355,10 +360,10 @@ class Writer:
         return self._pause_end(now) > now
 
     def _pause_end(self, now: float) -> float:
-        """Return when the pause ends; ``now`` if sending is not paused. Only the writer of the open connection also
-        forgets a pause that is over, since it then writes the queue (see ``Pause.until``).
+        """Return when the pause ends; ``now`` if sending is not paused. If the pause is over and this connection is
+        open, also forget the pause: this writer then writes the queue (see ``Pause.end_or_forget``).
         """
-        return self.pause.until(now) if self.is_open else self.pause.end(now)
+        return self.pause.end_or_forget(now) if self.is_open else self.pause.end(now)
 
     def _may_send(self) -> bool:
         """Return whether a message of the queue may be written now."""
@@ -366,7 +371,7 @@ class Writer:
 
     def continues_at(self, now: float) -> float:
         """Return when to check whether a message that waits for a token, or for the end of a pause, can be written;
-        infinity if none waits. A hint without a lock, like ``has_work``.
+        infinity if none waits. Takes no lock, so the result is only a hint, as for ``has_work``.
 
         Args:
             now: the time on the monotonic clock.
@@ -375,12 +380,13 @@ class Writer:
         if self.blocked or not (self.urgent.entries or (self.is_open and (queue.entries or queue.handed_over))):
             return math.inf
         later = [at for at in (now if bucket is None else bucket.ready_at, self._pause_end(now)) if at > now]
-        # A message that expires first is dropped at that time: a drain, or the mark behind it, waits for it.
+        # A message that expires before that is dropped at its expiry, since a drain, or the mark behind the message,
+        # waits until the message is out of the queue.
         expiry = queue.head_expiry() if later and self.is_open else math.inf
         if later and expiry > now:
             return min(*later, expiry)
         # A thread that holds the write lock checks for work after it has released the lock.
-        return now if self.has_work() and not self._owner.locked() else min(later, default=math.inf)
+        return now if self.has_work() and not self._write_lock.locked() else min(later, default=math.inf)
 
     def continue_later(self) -> None:
         """Make sure that the I/O thread continues when a message that waits for a token, or for the end of a pause, can
@@ -389,8 +395,8 @@ class Writer:
         now = time.monotonic()
         at = self.continues_at(now)
         if at <= now:
-            # Whatever its wait: it may be about to begin one that does not consider the pause, which is over and
-            # forgotten.
+            # Not `wake_by`: the I/O thread may be about to begin a wait whose end it has computed without the pause,
+            # since the pause is over and forgotten.
             self._backend.wake()
         elif at < math.inf:
             self._backend.wake_by(Deadline(at))
@@ -446,7 +452,7 @@ class Writer:
             self._count(self._batch)
 
     def _break(self, reason: str, entries: Iterable[Outgoing]) -> None:
-        """Fail the connection. These messages count as cut off, like each message that was not written completely."""
+        """Fail the connection. ``end`` returns these messages, like each message that was not written completely."""
         for entry in entries:
             entry.put_on(self.write_progress, _NEVER)
             self._batch.append(entry)
@@ -456,7 +462,7 @@ class Writer:
     def _frame(self, entries: deque[Outgoing], recognised: int) -> None:
         """Make frames of the entries; arguments as for ``_write_batch``."""
         frames: list[bytes] = []
-        progress, backend, plain = self.write_progress, self._backend, self._deflater is None
+        progress, backend, is_uncompressed = self.write_progress, self._backend, self._deflater is None
         bucket = self.bucket
         while entries:
             entry = entries[0]
@@ -467,7 +473,7 @@ class Writer:
                     self.tap.taken(entry, payload)
                 if bucket is not None and entry.counted:
                     bucket.take(time.monotonic())
-                frame = build_frame(opcode, payload) if plain else self._deflated(entry, payload)
+                frame = build_frame(opcode, payload) if is_uncompressed else self._deflated(entry, payload)
                 frames.append(frame)
                 progress.taken += len(frame)
                 if opcode is _PING:
@@ -517,10 +523,10 @@ class Writer:
     # --- the I/O thread ----------------------------------------------------------------------------------------------
 
     def send_first(self, entry: Outgoing) -> bool:
-        """Send a message before the queued ones: a control frame at any time, another message during the set-up.
+        """Send a message before the messages of the queue (see ``Urgent``).
 
         Returns:
-            False if it is dropped, since nothing may follow a close frame.
+            False if the message is dropped, since nothing may follow a close frame.
         """
         if self._is_closing and not entry.requests:
             return False
@@ -546,13 +552,13 @@ class Writer:
 
         This takes at most one non-blocking ``send()``, and the encoding and compression of the messages before it.
         """
-        with this_thread.section, self._owner:
+        with this_thread.section, self._write_lock:
             pass
         self.flush()  # a thread may have failed to acquire the lock meanwhile, and left its message queued
 
     def take_subscriptions(self) -> list[Outgoing]:
         """Remove and return the requests of subscriptions that no thread has begun to write."""
-        with this_thread.section, self._owner:
+        with this_thread.section, self._write_lock:
             return self.urgent.take_subscriptions()
 
     def idle(self) -> bool:
@@ -560,17 +566,17 @@ class Writer:
         the I/O thread.
         """
         with this_thread.section:
-            if not self._owner.acquire(False):
+            if not self._write_lock.acquire(False):
                 return False
             try:
                 is_idle = self.write_progress.sent >= self.write_progress.taken
             finally:
-                self._owner.release()
+                self._write_lock.release()
         self.flush()  # a thread may have failed to acquire the lock just now, and left its message queued
         return is_idle
 
     def pong(self, payload: bytes, now: float) -> Answered | None:
-        """Confirm everything that was sent before the ping that a pong answers. None if it answers no ping of ours."""
+        """Confirm all messages that were sent before the ping that a pong answers. None if it answers no known ping."""
         answered = self._pings.answer(payload, now)
         if answered is not None:
             self.write_progress.confirm(answered.end)
@@ -589,7 +595,7 @@ class Writer:
         self._is_ending = True
         with (
             this_thread.section,
-            self._owner,
+            self._write_lock,
         ):  # a thread holds it for one non-blocking send(), after encoding and compression
             written = [entry for entry in self._batch if entry.written()]
             cut = [entry for entry in self._batch if not entry.written()] + self.urgent.take()

@@ -152,7 +152,7 @@ class Line:
         self.counters = core.counters
         self.heartbeats = Heartbeats(
             Heartbeat("beat", every, **options), protocol=core.protocol, requests=core.requests, table=core.table,
-            hooks=core.hooks, counters=core.counters, patience=None,
+            hooks=core.hooks, counters=core.counters, answer_timeout=None,
         )  # fmt: skip
         self.sent = [("open", 0.0)]
         self.now = 0.0
@@ -176,7 +176,7 @@ class Line:
         """Look whenever the heartbeats ask for it, like the I/O thread."""
         while self.heartbeats.next_at <= until:
             self.now = self.heartbeats.next_at
-            self.heartbeats.look(self, self.now)
+            self.heartbeats.send_if_due(self, self.now)
         self.now = until
 
 
@@ -223,7 +223,7 @@ def test_an_idle_client_checks_seldom_whether_messages_were_sent():
     while line.heartbeats.next_at < 400.0:
         checks += 1
         line.now = line.heartbeats.next_at
-        line.heartbeats.look(line, line.now)
+        line.heartbeats.send_if_due(line, line.now)
     assert checks <= 4 * 400.0 / 40.0
 
 

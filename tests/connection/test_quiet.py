@@ -43,7 +43,7 @@ AFTER = 10
 
 def due(clock, now):
     """Whether the clock is due, as the I/O thread finds out."""
-    return now >= clock.next_at and clock.confirm(now, True)
+    return now >= clock.next_at and clock.check_due(now, True)
 
 
 class Model:
@@ -97,12 +97,12 @@ def test_the_clock_is_due_when_it_has_run_for_so_long_since_the_last_message(ste
         ((("start", 5), ("wait_again", 15)), 25),
         ((("start", 5), ("wait_again", 15), ("pause", 20), ("resume", 30)), 35),
         ((("start", 5), ("wait_again", 15), ("heard", 16)), 26),
-        ((("start", 5), ("rest",), ("pause", 6), ("wait_again", 7)), math.inf),
-        ((("start", 5), ("rest",), ("pause", 6), ("wait_again", 7), ("resume", 9)), 19),
-        ((("start", 5), ("rest",)), math.inf),
-        ((("start", 5), ("rest",), ("heard", 40)), 50),
-        ((("start", 5), ("rest",), ("pause", 6), ("resume", 7)), math.inf),
-        ((("start", 5), ("rest",), ("pause", 6), ("heard", 7), ("resume", 8)), 18),
+        ((("start", 5), ("wait_for_message",), ("pause", 6), ("wait_again", 7)), math.inf),
+        ((("start", 5), ("wait_for_message",), ("pause", 6), ("wait_again", 7), ("resume", 9)), 19),
+        ((("start", 5), ("wait_for_message",)), math.inf),
+        ((("start", 5), ("wait_for_message",), ("heard", 40)), 50),
+        ((("start", 5), ("wait_for_message",), ("pause", 6), ("resume", 7)), math.inf),
+        ((("start", 5), ("wait_for_message",), ("pause", 6), ("heard", 7), ("resume", 8)), 18),
     ],
 )
 def test_the_clock_knows_when_it_is_due(steps, next_at):
@@ -119,10 +119,10 @@ def test_a_time_in_which_no_messages_are_expected_begins_again_and_once_more_at_
     results = []
     for is_active in (False, False, True, True):
         now = clock.next_at
-        results.append((now, clock.confirm(now, is_active)))
+        results.append((now, clock.check_due(now, is_active)))
     assert results == [(10, False), (20, False), (30, False), (40, True)]
     assert clock.silence(40) == 10
-    assert not clock.confirm(clock.next_at - 1, True)
+    assert not clock.check_due(clock.next_at - 1, True)
 
 
 def test_the_silence_goes_on_while_the_clock_waits_again():

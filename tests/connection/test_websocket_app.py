@@ -10,7 +10,7 @@ import tenacity
 import websocket
 
 import wsclient
-from wsclient._connection.websocket_app import Transport
+from wsclient._connection.websocket_app import AppRunner
 
 from ..support import LONG
 from ..support.figures import descriptors
@@ -25,7 +25,7 @@ def sock():
 
 def test_an_opened_connection_is_served_and_left_open(sock):
     served = []
-    assert Transport().run(lambda: sock, lambda: served.append(sock.fileno())) is None
+    assert AppRunner().run(lambda: sock, lambda: served.append(sock.fileno())) is None
     assert served == [sock.fileno()]
     assert sock.fileno() >= 0
 
@@ -40,13 +40,13 @@ def raise_error():
 
 def test_if_opening_fails_nothing_is_served_and_the_error_is_raised():
     served = []
-    error = Transport().run(refuse, lambda: served.append(1))
+    error = AppRunner().run(refuse, lambda: served.append(1))
     assert isinstance(error, ConnectionRefusedError)
     assert served == []
 
 
 def test_an_exception_of_the_loop_is_raised(sock):
-    error = Transport().run(lambda: sock, raise_error)
+    error = AppRunner().run(lambda: sock, raise_error)
     assert isinstance(error, ValueError)
 
 
@@ -55,23 +55,23 @@ def test_a_base_exception_is_raised_too_and_does_not_reach_the_app(sock, kind):
     def raising():
         raise kind
 
-    assert isinstance(Transport().run(lambda: sock, raising), kind)
-    assert isinstance(Transport().run(raising, lambda: None), kind)
+    assert isinstance(AppRunner().run(lambda: sock, raising), kind)
+    assert isinstance(AppRunner().run(raising, lambda: None), kind)
 
 
 def test_an_error_is_raised_once_and_not_by_the_next_run(sock):
-    transport = Transport()
-    transport.run(refuse, lambda: None)
-    assert transport.run(lambda: sock, lambda: None) is None
+    runner = AppRunner()
+    runner.run(refuse, lambda: None)
+    assert runner.run(lambda: sock, lambda: None) is None
 
 
 def test_a_thousand_connections_leave_threads_and_descriptors_unchanged(sock):
-    transport = Transport()
-    transport.run(lambda: sock, lambda: None)
+    runner = AppRunner()
+    runner.run(lambda: sock, lambda: None)
     gc.collect()  # of objects from other tests
     before = threading.active_count(), descriptors()
     for n in range(1_000):
-        transport.run((lambda: sock) if n % 2 else refuse, lambda: None)
+        runner.run((lambda: sock) if n % 2 else refuse, lambda: None)
     assert (threading.active_count(), descriptors()) == before
 
 
@@ -80,14 +80,14 @@ def test_an_error_with_secrets_in_its_text_is_not_logged(sock, caplog):
         raise OSError("token=hunter2")
 
     with caplog.at_level(logging.DEBUG):
-        Transport().run(leak, lambda: None)
-        Transport().run(lambda: sock, leak)
+        AppRunner().run(leak, lambda: None)
+        AppRunner().run(lambda: sock, leak)
     assert "hunter2" not in caplog.text
 
 
 def test_the_app_sends_nothing_itself(sock):
     with pytest.raises(RuntimeError, match="please report"):
-        Transport().send(sock, b"x")
+        AppRunner().send(sock, b"x")
 
 
 def test_global_settings_of_websocket_client_have_no_effect(sock, monkeypatch):
@@ -96,8 +96,8 @@ def test_global_settings_of_websocket_client_have_no_effect(sock, monkeypatch):
     timeout = websocket.getdefaulttimeout()
     websocket.setdefaulttimeout(0.01)
     try:
-        assert isinstance(Transport().run(refuse, lambda: None), ConnectionRefusedError)
-        assert Transport().run(lambda: sock, lambda: None) is None
+        assert isinstance(AppRunner().run(refuse, lambda: None), ConnectionRefusedError)
+        assert AppRunner().run(lambda: sock, lambda: None) is None
         assert sock.gettimeout() is None
     finally:
         websocket.setdefaulttimeout(timeout)

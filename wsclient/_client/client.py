@@ -83,7 +83,8 @@ class Client:
             protocol: how replies are correlated with requests; ``JsonId("id")`` by default. One object serves one
                 client.
             json: the JSON codec, an object with ``dumps`` and ``loads``; None leaves incoming text as it is.
-            headers: sent with the upgrade; or a function that is called before every attempt.
+            headers: further headers of the upgrade request; or a function that returns them and is called before every
+                attempt.
             subprotocols: offered in this order; the server must select one (RFC 6455 §1.9).
             origin: the ``Origin`` header; none is sent by default.
             compression: ``"deflate"`` offers permessage-deflate (RFC 7692), a ``Deflate`` sets its parameters; None
@@ -116,9 +117,9 @@ class Client:
                 as functions; they receive the client as their first argument.
             handlers: functions that answer the server's calls, by method, on the hook thread; see ``handle``.
             name: shown in thread names and logs.
-            record: a file to which every message and control frame is written, without secrets (or a function that
-                gets these lines), or a ``Recording`` that also defines what is secret; ``start()`` truncates the file.
-                ``wsclient.testing.Replay`` plays it back.
+            record: the path of a file to which every message and control frame is written, without secrets. Or a
+                function that receives the lines of such a file, or a ``Recording``, which also defines what is secret.
+                ``start()`` truncates the file. ``wsclient.testing.Replay`` is a server that replays it.
             server_hostname: replaces the host of the URL in TLS: the certificate of a ``wss`` server must be valid for
                 this name, which is also sent to the server (SNI, RFC 6066 §3). For a server that is reached by its
                 address, a tunnel or ``sock``. It applies to every URL and redirect of the client, except ``ws`` and
@@ -164,9 +165,9 @@ class Client:
         Raises:
             ConnectError: the first attempt failed (with a list of URLs: the attempt for each of them), the timeout
                 passed, or the operating system refused the client's thread. If attempts failed before the timeout,
-                ``.attempts`` is their number, and ``.last`` the error of the last one. The client is then closed; but
-                if another thread had started it, a timeout leaves it running. With ``retry_first=True`` only a fatal
-                error ends the attempts.
+                ``.attempts`` is their number, and ``.last`` the error of the last one. With ``retry_first=True`` only a
+                fatal error ends the attempts. The client is closed when this error is raised. There is one exception:
+                if another thread has started the client, it continues to run after a timeout of this call.
             ClientClosed: the client is closed, or failed.
             WouldDeadlock: called on the I/O thread.
         """
@@ -206,8 +207,10 @@ class Client:
         operations.reconnect(self._wsclient.core, reason)
 
     def renew(self, reason: str = "", *, wait: bool = False, timeout: float = 30) -> bool:
-        """Replace the connection by a new one without a gap: the new one is opened, set up by ``on_session`` and
-        subscribed while the present one still serves; then it takes over. ``renew=`` does this at certain times.
+        """Replace the connection by a new one without a gap.
+
+        The new connection is opened, set up by ``on_session``, and the subscriptions are requested on it, while the
+        present one is still used. Then it takes over. The option ``renew=`` does this at certain times.
 
         The present connection is closed when its requests are answered, at the latest after ``Renew.overlap`` seconds.
         A call during a renewal has no further effect; while the replaced connection is still served, the next renewal
@@ -295,13 +298,13 @@ class Client:
         until: Callable[[Any], bool] | None = None,
         idempotent: bool = False,
     ) -> Any:
-        """Send a message and wait for the reply to this very message.
+        """Send a message and wait for the reply to it.
 
         Args:
-            message: the request; encoded before anything else happens, never changed or kept. If the protocol has
-                batches (``JsonRpc``), a list of messages is sent as one message.
-            timeout: seconds for queue, wire and reply together; the default is ``request_timeout``, None has no
-                limit.
+            message: the request. It is encoded first, and not changed. If the protocol has batches (``JsonRpc``), a
+                list of messages is sent as one message.
+            timeout: seconds until the reply, including the time in the queue; the default is ``request_timeout``, None
+                has no limit.
             match: the reply is the first message it accepts, instead of the one with the same id. Runs on the I/O
                 thread: keep it short.
             until: replies that it rejects are skipped, such as an acknowledgement before the answer. Runs on the I/O
@@ -320,7 +323,8 @@ class Client:
             WouldDeadlock: called on the I/O thread.
             TypeError, ValueError: the message can't be encoded, or its id is in flight.
 
-        For a batch, the first error is raised when all its requests have ended; ``.results`` has the outcome of each.
+        For a batch, the first error is raised when all its requests have ended. The attribute ``.results`` of the error
+        contains the outcome of each request.
         """
         core = self._wsclient.core
         guard = core.guard
@@ -411,7 +415,7 @@ class Client:
             Exception: the other errors of ``request``.
         """
         message = operations.call_message(self._wsclient.core, method, params, notify=False)
-        # Not the method of a subclass, which may expect other messages.
+        # Not `self.request`: a subclass may override it, for messages of another form.
         return Client.request(self, message, timeout=timeout, idempotent=idempotent)
 
     def notify(self, method: str, params: Any = None) -> Delivery:
@@ -429,13 +433,14 @@ class Client:
     def send(self, message: Any, *, timeout: float | None = None, expires: float | None = None) -> Delivery:
         """Send or queue a message, without waiting for the network; messages of one thread keep their order.
 
-        The call waits only if the queue is full and its policy is ``"block"`` (see ``timeout``). Another thread may
-        write the message a moment later: a thread that is just writing, or the I/O thread. The I/O thread writes it if
-        many messages are sent at once, or if the socket accepts no more bytes. It also writes a message of the main
-        thread in these cases: other messages are queued, the connection has TLS, compression or a recording, the
-        message has ``expires``, or replies are correlated by order (``Fifo``). Without a connection the message waits
-        for the next one; it also waits while ``SendQueue(rate=)`` or ``pause_sending()`` allows no message. Messages
-        that ``on_open`` and ``on_reconnect`` send are sent only on their connection.
+        The call waits only if the queue is full and its policy is ``"block"`` (see ``timeout``). The message may be
+        written shortly after the call has returned. If another thread is writing at this moment, that thread writes it.
+        The I/O thread writes it if many messages are sent at once, or if the socket accepts no more bytes. A message of
+        the main thread is also written by the I/O thread in these cases: other messages are queued, the connection has
+        TLS, compression or a recording, the message has ``expires``, or replies are correlated by order (``Fifo``).
+        Without a connection the message waits for the next one; it also waits while ``SendQueue(rate=)`` or
+        ``pause_sending()`` allows no message. Messages that ``on_open`` and ``on_reconnect`` send are sent only on
+        their connection.
 
         Args:
             message: ``str`` is sent as text; ``bytes``, ``bytearray``, ``memoryview`` and ``array.array`` as binary;
@@ -459,8 +464,8 @@ class Client:
         The proof is a pong of the peer's WebSocket layer; the peer's program may not have read the messages yet.
 
         Raises:
-            ConnectionLost: the connection ended during the wait. A renewal is no such end: the call then waits for both
-                connections.
+            ConnectionLost: the connection ended during the wait. If a renewal replaces it, this error is not raised;
+                the call then waits for both connections.
             FlushTimeout: ``timeout`` seconds have passed. It is a ``RequestTimeout``.
             ClientClosed: the client is not running.
         """
@@ -490,13 +495,13 @@ class Client:
         return self._wsclient.core.acknowledgements.ping(check_seconds("timeout", timeout, zero=True))
 
     def pause_sending(self, seconds: float) -> None:
-        """Hold back all messages of the queue, because the server has asked for a pause, for example.
+        """Hold back all messages of the queue, for example because the server has asked for a pause.
 
-        Of several calls, the latest end counts. The pause also holds on later connections, and for the requests with
-        which subscriptions are made again there. Not held back are: ping, pong and close frames; the messages of
-        ``on_session``; and what the message protocol sends (heartbeats, its answers to the server), since the
-        server could end the connection without it. ``close()`` and ``drain()`` end the pause: they send what is queued.
-        The time-outs of requests continue meanwhile.
+        If it is called several times, the pause that ends last applies. The pause also applies to later connections,
+        and to the requests with which subscriptions are made again there. These are still sent: ping, pong and close
+        frames, the messages of ``on_session``, and the messages that the message protocol itself sends (heartbeats,
+        its answers to the server), since the server may end a connection on which they are missing. ``close()`` and
+        ``drain()`` end the pause, and the queued messages are sent. The time-outs of requests continue meanwhile.
 
         Returns at once. Any thread may call it, also a signal handler or a finalizer; a message that another thread is
         writing at this moment may still be sent.
@@ -513,9 +518,9 @@ class Client:
     def clear_queue(self) -> int:
         """Remove all messages from the send queue; they are not sent.
 
-        Deliveries become ``cancelled``. Requests fail with a ``WebSocketClientError``. Answers of handlers to the
-        server's calls stay in the queue; so does a message of which the connection has begun to write bytes. Any thread
-        may call it, ``on_session`` and a draining client included.
+        Deliveries become ``cancelled``. Requests fail with a ``WebSocketClientError``. Two kinds of messages stay in
+        the queue: answers of handlers to the server's calls, and a message that a connection has begun to write. Any
+        thread may call it, also inside ``on_session``, and also while the client is draining.
 
         Returns:
             How many messages were removed; a batch is one message.
@@ -560,9 +565,10 @@ class Client:
     ) -> Stream:
         """Send one request, and return a stream of all its replies.
 
-        The stream ends with the reply that is the last one by the protocol, or with the first one that ``until``
-        accepts; it raises the server's error, ``ConnectionLost`` if the connection is lost before that, or
-        ``RequestTimeout``. Closing it earlier notifies the server, if the protocol has a message for that.
+        The stream ends after the last reply: the one that the protocol marks as the last, or the first one that
+        ``until`` accepts. Its iteration raises the server's error, ``ConnectionLost`` if the connection is lost before
+        the last reply, or ``RequestTimeout``. If you close the stream earlier, the server is notified, if the protocol
+        has a message for that.
 
         Args:
             message: the request.
@@ -605,10 +611,11 @@ class Client:
                 reconnect, on the I/O thread).
             match: selects messages; then no reply is needed. If one comes, it is stored in ``.reply``; if it is an
                 error, the subscription ends. Runs on the I/O thread: keep it short.
-            unsubscribe: sent when the subscription is closed: a message; or ``wsclient.Request(message)`` if the
-                message needs an id; or a function ``f(subscribe_message, reply)`` or ``f(subscribe_message, reply,
-                id)`` that returns one of these. ``id`` is the id of the subscribe message; a third parameter with a
-                default value receives it only if its name is ``id``. By default the message that the protocol defines.
+            unsubscribe: sent when the subscription is closed. It is a message, a ``wsclient.Request(message)`` if the
+                message needs an id, or a function that returns one of these. The function is called as
+                ``f(subscribe_message, reply)`` or ``f(subscribe_message, reply, id)``. ``id`` is the id of the
+                subscribe message; a third parameter with a default value receives it only if its name is ``id``. The
+                default is the message that the protocol defines.
             resume: whether to subscribe again after a loss; if not, the subscription ends with ``ConnectionLost``. True
                 by default, except inside ``on_open`` and ``on_reconnect``, which run on every connection.
             key: with ``overflow="latest"``, keep the newest of each key. Runs on the I/O thread.
@@ -616,14 +623,14 @@ class Client:
             timeout: seconds for the reply; the default is ``request_timeout``, None has no limit.
             maxsize, overflow: as for ``listen``.
             quiet_after: seconds without a message of this subscription after which it is renewed on the same
-                connection: it is unsubscribed and subscribed again, and ``on_gap`` is called. If no message comes for
-                the same time once more after the request is written, ``on_quiet`` is called and the connection is
-                replaced. ``counts`` and ``active`` of the client's option ``quiet`` apply too, and the time in which
+                connection: it is unsubscribed and subscribed again, and ``on_gap`` is called. If then no message comes
+                for ``quiet_after`` seconds after the new request is written, ``on_quiet`` is called and the connection
+                is replaced. ``counts`` and ``active`` of the client's option ``quiet`` apply too, and the time in which
                 reading is paused does not count. It is not renewed during ``pause_sending()``. None for no limit.
             identity: returns a value that identifies a message, such as its sequence number. While a renewal has two
-                connections, both may bring the same message; of those with equal identities, one is delivered. What
-                the new connection brings up to 10 s after the end of the replaced one is compared with the messages of
-                that one. Runs on the I/O thread: keep it short.
+                connections, the same message may be received on both; of messages with equal identities, one is
+                delivered. A message of the new connection is compared with those of the replaced one until 10 s after
+                the end of the replaced one. Runs on the I/O thread: keep it short.
 
         Returns:
             The subscription: a stream with ``.reply`` and ``.gaps``.
@@ -739,8 +746,8 @@ class Client:
     def last_error(self) -> BaseException | None:
         """Why the client is not connected: the error of the last attempt that failed, or the one that ended the client.
 
-        None before the first attempt has failed, and again once a connection is open. ``last_disconnect`` says how the
-        last open connection ended.
+        None before the first attempt has failed, and again once a connection is open. ``last_disconnect`` describes how
+        the last open connection ended.
         """
         core = self._wsclient.core
         failure = core.link.failure
@@ -798,8 +805,12 @@ class Client:
         """A message arrived that answers no request: decoded JSON, ``str`` or ``bytes``."""
 
     def on_close(self, code: int | None, reason: str | None) -> None:
-        """A connection that was open has ended; None and None if no close frame came. Once per connection, but not for
-        one that a renewal has replaced.
+        """A connection that was open has ended. It is called once for each connection, but not for one that a renewal
+        has replaced.
+
+        Args:
+            code: the close code; None if no close frame came.
+            reason: the text of the close frame; None if no close frame came.
         """
 
     def on_error(self, error: BaseException) -> None:
@@ -816,7 +827,7 @@ class Client:
         """The peer sent a pong, perhaps without a ping."""
 
     def on_session(self, session: Session) -> None:
-        """Set up a connection before anything else is sent on it: log in, resume. Runs on the I/O thread."""
+        """Set up a connection before other messages are sent on it, for example log in. Runs on the I/O thread."""
 
     def on_connect_error(self, attempt: Attempt) -> None:
         """An attempt to connect failed."""

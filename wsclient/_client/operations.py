@@ -1,7 +1,7 @@
-"""The implementation of the public calls: plain functions on the client's context, one for each.
+"""The implementation of the public calls: functions that take the client's context, one for each call.
 
-Each may run on any thread. A KeyboardInterrupt may occur on the main thread at any point: a message is sent once
-if it was queued before the interrupt, otherwise it is not sent; no lock stays acquired.
+Each may run on any thread. A KeyboardInterrupt may occur on the main thread at any point. If the message was queued
+before the interrupt, it is sent once, otherwise it is not sent. No lock stays locked.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def send(core: ClientContext, message: Any, timeout: float | None, expires: floa
     if this_thread.inside():
         core.requests.hand_over_message(entry)
         return Delivery(entry, core.acknowledgements)
-    # Written at once, if this thread may write. Otherwise the I/O thread joins several small messages into one write.
+    # Whether this thread writes the message at once, if it may write. Otherwise the message is queued, and the I/O
+    # thread writes several small messages together.
     at_once = expires_at is not None or entry.size > SMALL or (not core.queue.entries and core.sender.pace.allows(now))
     if at_once and core.sender.write_now(entry):
         return Delivery(entry, core.acknowledgements)
@@ -196,7 +197,7 @@ def renew(core: ClientContext, reason: str, timeout: float, *, wait: bool) -> bo
     if waiter is None:
         return False
     if core.state.current in FINAL:
-        core.orders.take()  # it has ended meanwhile, and may not have seen the call
+        core.orders.take()  # the client has ended meanwhile, perhaps before it took this call
         core.orders.complete(False)
     is_renewed = waiter.wait(Deadline.after(timeout, time.monotonic())) and bool(waiter.value)
     if not is_renewed:

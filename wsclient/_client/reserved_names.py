@@ -32,7 +32,7 @@ def check_attribute(name: str) -> None:
         name: the name of an attribute that is not a hook.
 
     Raises:
-        AttributeError: the name is taken.
+        AttributeError: the client uses this name itself.
     """
     if name in PUBLIC_NAMES or name in _INTERNAL:
         raise AttributeError(f"{name!r} is a name of wsclient.Client itself; give your attribute another one.")

@@ -1,4 +1,4 @@
-"""The implementation of the public calls that return a stream: plain functions on the client's context.
+"""The implementation of the public calls that return a stream: functions that take the client's context.
 
 Each may run on any thread.
 """

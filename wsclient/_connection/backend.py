@@ -36,7 +36,7 @@ class ClientBackend:
     Attributes:
         number: the connection's number.
         queue: the send queue.
-        pause: until when messages are held back.
+        pause: the pause of ``pause_sending()``.
         bucket: limits the messages per second of this connection; None if there is no limit.
         progress: notifies the threads that wait for written bytes.
         protocol: the message protocol, whose ``max_in_flight`` may limit the requests.
@@ -86,8 +86,9 @@ class ClientBackend:
         self.nudge = commands.nudge
 
     def ready(self) -> bool:
-        """For a queue that is not empty: return whether ``max_in_flight`` permits to write its first message. A hint
-        without a lock.
+        """Return whether ``max_in_flight`` permits to write the first message of the queue, which must not be empty.
+
+        The result is only a hint, since it is computed without a lock.
         """
         return self.protocol.max_in_flight is None or self.queue.ready(self._room())
 
@@ -124,7 +125,7 @@ class RecordingTap:
         """
         self._recorder = recorder
         self._number = number
-        # Heartbeats that are not yet written: the I/O thread adds one before it sends it, the writer removes it.
+        # Heartbeats that are not yet written. The I/O thread adds each before it is sent, the writer removes it.
         self._heartbeats: dict[Outgoing, None] = {}
         self._taken: dict[Outgoing, bytes] = {}  # payloads of what is being written; guarded by the write lock
 

@@ -41,8 +41,8 @@ __all__ = ["Connection"]
 
 _READS_A_TURN: Final = 16
 _TURN_SECONDS: Final = 0.05
-"""The limits on reads, and on seconds of reading, between two checks of commands and timers; one read may contain
-30 000 messages."""
+"""The I/O thread reads at most this often, and for at most this many seconds, before it checks commands and timers
+again. One read may contain 30 000 messages."""
 
 _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
@@ -50,7 +50,7 @@ _BINARY: Final = Opcode.BINARY
 
 LINGER: Final = 0.5
 """Seconds for the peer to close TCP after both close frames (RFC 6455 §7.1.1 asks the server to close first). If the
-peer broke the protocol, seconds for the whole closing handshake."""
+peer violated the protocol, it is the time for the whole closing handshake."""
 
 _PAUSED_LOOK: Final = 1.0
 """Seconds after which paused reading is checked again, also if no other thread has woken the I/O thread."""
@@ -62,8 +62,8 @@ class Ending(NamedTuple):
     Attributes:
         initiator, code, reason, error: as in ``Disconnect``.
         deadline: when to stop waiting for the peer.
-        is_answered: whether the peer has answered the close frame: it has sent one with the same code (RFC 6455
-            §5.5.1). So it has received everything before, unless it closed at the same moment.
+        is_answered: whether the peer has answered the close frame with one that has the same code (RFC 6455 §5.5.1).
+            Then it has received all messages before the close frame, unless both sides closed at the same moment.
     """
 
     initiator: Initiator
@@ -78,7 +78,7 @@ class Connection:
     """An upgraded connection.
 
     Attributes:
-        number: 1 for the client's first.
+        number: 1 for the client's first connection.
         opened: its transport, subprotocol and headers.
         info: facts about it, for the user.
         writer: its ``Writer``.
@@ -91,7 +91,7 @@ class Connection:
         paused: whether reading waits, see ``Link.paused``.
     """
 
-    __slots__ = ("_core", "_goodbye", "_has_more", "_kept", "_opened_at", "_ping_schedule", "_poller", "_quiet_clock",
+    __slots__ = ("_core", "_has_more", "_kept", "_on_close", "_opened_at", "_ping_schedule", "_poller", "_quiet_clock",
                  "_reader", "_uptime", "ending", "heartbeats", "info", "number", "opened", "over", "paused", "protocol",
                  "router", "writer", "written")  # fmt: skip
 
@@ -143,11 +143,11 @@ class Connection:
             table=core.table,
             hooks=core.hooks,
             counters=core.counters,
-            patience=core.settings.line.ping_timeout,
+            answer_timeout=core.settings.line.ping_timeout,
         )
         self._quiet_clock = core.quiet.make_clock()
         self.router = core.make_router(writer, written, protocol, self._quiet_clock, self.heartbeats)
-        self._goodbye = [True]
+        self._on_close = [True]  # one item; the thread that removes it posts `on_close`
 
     @property
     def was_open(self) -> bool:
@@ -156,7 +156,7 @@ class Connection:
 
     @property
     def was_useless(self) -> bool:
-        """Whether it brought no message that counts, with ``quiet=``."""
+        """With ``quiet=``: whether no message that counts was received on it. Without: False."""
         return self._quiet_clock is not None and not self._quiet_clock.has_heard
 
     @property
@@ -164,22 +164,21 @@ class Connection:
         """Whether reading is paused, or not everything that was read is processed."""
         return self.paused or self._has_more
 
-    def claim_goodbye(self) -> bool:
-        """Return True for the first caller, which posts ``on_close``. Any thread may call it: ``_goodbye`` has a single
-        item, and its removal is atomic. See ``share_goodbye`` for two connections.
+    def claim_on_close(self) -> bool:
+        """Return True for the first caller, which then posts ``on_close``, and False for all others.
 
-        This is not about ``Protocol.goodbye()``, which ``_make_goodbye`` calls.
+        Any thread may call it: the removal of the item is atomic.
         """
         try:
-            return self._goodbye.pop()
+            return self._on_close.pop()
         except IndexError:
             return False
 
-    def share_goodbye(self, old: Connection) -> None:
-        """Let ``on_close`` be called only once for this connection and for the one that it replaces: for this one, or
-        for ``old`` if the switch fails. I/O thread only, before this connection opens.
+    def share_on_close(self, old: Connection) -> None:
+        """Make ``on_close`` be called only once for this connection and the one that it replaces: for this one, or for
+        ``old`` if the switch fails. I/O thread only, before this connection opens.
         """
-        self._goodbye = old._goodbye
+        self._on_close = old._on_close
 
     # --- called by the supervisor ------------------------------------------------------------------------------------
 
@@ -245,7 +244,7 @@ class Connection:
             or now >= core.quiet.next_at
             or now >= core.starter.retry_at
         ):
-            self._look_after(now)
+            self._handle_due(now)
         if core.subscriptions.unrouted.items or core.subscriptions.events:
             self.router.deliver_routed()
         writer = self.writer
@@ -271,8 +270,8 @@ class Connection:
             reason: the text to send.
             deadline: until when to wait for the peer.
             error: why the client closes the connection.
-            behind_queue: if given: first send all queued messages and the protocol's goodbye, then the close frame;
-                later messages are refused with this error.
+            behind_queue: the error with which later messages are refused. If it is given, all queued messages and the
+                protocol's goodbye are sent before the close frame. None: the close frame is sent before the queue.
             initiator: as in ``Disconnect``.
         """
         if self.ending is not None:
@@ -319,7 +318,7 @@ class Connection:
         self._uptime.stop(now)
         if core.counters.messages_received != core.counters.last_message[0]:  # it has read the rest
             core.counters.last_message = core.counters.messages_received, now
-        # It is both if a defect has ended the switch, and neither if it was never open.
+        # Both are True if a defect has ended the switch, and both are False if the connection was never open.
         is_present, is_retiring = core.sender.writer is self.writer, core.sender.retiring is self.writer
         if is_present:
             core.link.last = disconnect  # first, since a thread whose message becomes `lost` may read it
@@ -332,15 +331,15 @@ class Connection:
         if is_retiring:
             core.sender.retiring = None
         core.link.paused = False
-        cut = self.writer.end()
+        unwritten = self.writer.end()  # the messages that were not written completely
         if is_retiring:
-            cut += core.sender.take_bound()
+            unwritten += core.sender.take_bound()
         core.acknowledgements.drop_marks(self.number)
         if self.writer.tap is not None:
             self.writer.tap.lost(disconnect)
         self._poller.forget()
         self.opened.line.close()
-        core.requests.connection_ended(self.written, cut, disconnect)
+        core.requests.connection_ended(self.written, unwritten, disconnect)
         self.router.deliver_routed(everything=True)
         lost = failures.connection_lost(disconnect, sent=True)
         core.receivers.connection_lost(lost, self.number, is_gap=is_present)
@@ -420,7 +419,7 @@ class Connection:
             at = min(at, self._core.quiet.next_at)
         return min(at, self._ping_schedule.next_at, self.heartbeats.next_at)
 
-    def _look_after(self, now: float) -> None:
+    def _handle_due(self, now: float) -> None:
         """Handle deadlines, keepalive, threads that could not be started, and an error of the writer."""
         if now >= self._core.starter.retry_at:
             self._core.starter.retry()
@@ -433,7 +432,7 @@ class Connection:
         elif self.ending is not None:
             is_over = self.ending.deadline.passed(now)
             if is_over and self.ending.initiator is Initiator.RENEWAL:
-                self._read_rest()  # what it brought is delivered, although this thread was busy elsewhere
+                self._read_rest()  # deliver what arrived while this thread was busy elsewhere
             self.over = self.over or is_over
             if is_over and self.ending.initiator is Initiator.LOCAL:
                 # The close frame may be behind messages that wait for a token. (If it was sent, this has no effect.)
@@ -445,11 +444,11 @@ class Connection:
             self._keep_alive(now)
 
     def _keep_alive(self, now: float) -> None:
-        if self._ping_schedule.dead(now) and not self._shows_life(now):
+        if self._ping_schedule.dead(now) and not self._read_unread(now):
             silence = now - self._ping_schedule.last_heard
             self._end_now(Initiator.KEEPALIVE, f"the peer was silent for {silence:.1f} s", None)
         else:
-            self.heartbeats.look(self.writer, now, is_alone=self._core.sender.retiring is None)
+            self.heartbeats.send_if_due(self.writer, now, is_alone=self._core.sender.retiring is None)
             if self._ping_schedule.ping_due(now):
                 payload = os.urandom(8)
                 self._ping_schedule.pinged(payload, now)
@@ -460,8 +459,8 @@ class Connection:
     def _look_for_quiet(self, now: float) -> None:
         """Handle what is due for ``quiet=`` and ``quiet_after=``."""
         if not self.paused:
-            self._shows_life(now)  # reads messages that came while this thread waited for the interpreter
-        stale = self._core.quiet.look(now, is_paused=self.paused) if self.ending is None else []
+            self._read_unread(now)  # messages that came while this thread waited for the interpreter
+        stale = self._core.quiet.handle_due(now, is_paused=self.paused) if self.ending is None else []
         if stale:
             with EndingOverdue(self._core):  # a function of the user may return the message
                 for subscription in stale:
@@ -470,8 +469,12 @@ class Connection:
     def _end_unanswered(self) -> None:
         self._end_now(Initiator.KEEPALIVE, "a heartbeat was not answered", None)
 
-    def _shows_life(self, now: float) -> bool:
-        """Check once more before the peer counts as dead: this thread or the process may have been suspended."""
+    def _read_unread(self, now: float) -> bool:
+        """Read what has arrived, unless reading is paused; return whether there was anything.
+
+        Called before the peer counts as dead, or the connection as quiet: this thread or the process may have been
+        suspended meanwhile.
+        """
         line = self.opened.line
         try:
             has_bytes = self._has_more or line.pending() or self._poller.wait(line.sock, READ, 0.0)
@@ -487,7 +490,7 @@ class Connection:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def _read(self, now: float) -> bool:
-        """Process what is left of earlier reads, then read what has arrived; return whether there was anything."""
+        """Process the unprocessed input of earlier reads, then read what has arrived; return whether there was any."""
         line, schedule = self.opened.line, self._ping_schedule
         enough = now + _TURN_SECONDS
         for number in range(_READS_A_TURN):
@@ -536,7 +539,7 @@ class Connection:
                 return
 
     def _feed(self, data: bytes) -> None:
-        """Process received bytes; without any, continue with what is left of earlier ones (see ``_has_more``)."""
+        """Process received bytes. If ``data`` is empty, process the rest of earlier bytes (see ``_has_more``)."""
         tap, router = self.writer.tap, self.router
         receive = router.receive
         if tap is not None:
@@ -546,7 +549,7 @@ class Connection:
             if messages is None:
                 messages = iter(self._reader.feed(data))
             else:
-                self._hand_on()
+                self._continue_array()
             if router.backlog is None:
                 for opcode, payload, size in messages:
                     if tap is not None:
@@ -575,7 +578,7 @@ class Connection:
         if failure is not None:
             self._refuse(failure.code, failure.error)
 
-    def _hand_on(self) -> None:
+    def _continue_array(self) -> None:
         """Process further messages of an array."""
         backlog = self.router.backlog
         try:
@@ -631,19 +634,21 @@ class Connection:
         self.writer.send_first(Outgoing(Opcode.CLOSE, build_close_payload(close.answer, ""), 0))
 
     def _refuse(self, code: CloseCode, error: WebSocketClientError) -> None:
-        """Close because the peer broke the protocol; report it to the user as well."""
+        """Close the connection because the peer violated the protocol, and report this to the user."""
         if self.ending is None:
             self._core.hooks.post_error(error)
             self.close(code, "", Deadline.after(LINGER, time.monotonic()), error=error)
 
     def _end(self, ending: Ending) -> None:
-        """Begin the end: queued messages are no longer written, and written requests fail."""
+        """Store why the connection ends. From now on queued messages are not written on it; written requests fail."""
         self.ending = ending
         self.writer.is_open = False
         self._core.requests.lose_written(self.written, self.disconnect(time.monotonic()))
 
     def _end_now(self, initiator: Initiator, reason: str, error: BaseException | None) -> None:
-        """End without a closing handshake, since the connection is broken. Queued messages wait for the next one."""
+        """End without a closing handshake, since the connection is broken or the peer does not answer. Queued messages
+        wait for the next connection.
+        """
         self.over = True
         self.writer.is_open = False
         if self.ending is None:
@@ -687,7 +692,7 @@ def _facts(number: int, opened: UpgradedConnection, uptime: Uptime) -> Connectio
 
 
 def _address(ask: Callable[[], Any]) -> Any:
-    """Return the address of one end of a socket; None if the system does not know it, after a reset by the peer."""
+    """Return the address of one end of a socket; None if the system has none, after a reset by the peer."""
     try:
         return ask()
     except OSError:

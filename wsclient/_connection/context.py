@@ -1,7 +1,7 @@
 """The objects that the threads of one client share, and how they are connected with each other.
 
 Guarantees:
-    * Each object guards itself. While it holds its lock, it calls none of the others.
+    * Each object protects its own data. A thread that holds the lock of one object calls no other object.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ClientContext:
         state: the client's state.
         commands: commands for the I/O thread.
         starter: starts the threads of hooks and handlers, and tries again if that fails.
-        log: logs on behalf of the client.
+        log: writes the client's log records.
         memo: values of the program that live as long as the client.
         link: the state of the present connection that other threads read.
         queue: messages to send.
@@ -68,7 +68,7 @@ class ClientContext:
         receivers: all receivers of incoming messages.
         hooks, handlers, streams, subscriptions: the parts of ``receivers``.
         counters: numbers for the statistics.
-        quiet: finds connections that bring no messages any more.
+        quiet: finds connections on which no messages are received any more.
         recorder: writes the recording; None if there is none.
         orders: the calls of ``renew()``.
         acknowledgements: waits for the proof that messages arrived.
@@ -128,9 +128,10 @@ class ClientContext:
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
 
     def use_protocol(self, protocol: Protocol) -> None:
-        """Encode messages with this copy of the protocol from now on: that of the connection which takes new messages.
+        """Encode all messages with this protocol object from now on. I/O thread only.
 
-        I/O thread only.
+        Args:
+            protocol: the protocol object of the connection that takes new messages; after a renewal this is a copy.
         """
         if protocol is not self.protocol:
             self.protocol._successor = protocol  # encodes the requests in the queue, too
@@ -190,7 +191,7 @@ class ClientContext:
             written: the requests in flight on the connection.
             protocol: the message protocol of the connection, which decodes its messages; None for the present one of
                 the client.
-            clock: receives the messages that count; None without ``quiet=``.
+            clock: measures the time since the last message that counts; None without ``quiet=``.
             heartbeats: its heartbeats, whose answers do not count.
         """
         protocol = protocol or self.protocol
@@ -222,7 +223,7 @@ class ClientContext:
     ) -> SubscriptionFeed:
         """Make a subscription, which is not yet in ``subscriptions``; see ``SubscriptionFeed`` for the arguments.
 
-        ``quiet_after`` are the seconds without a message after which it is requested again; None for no limit.
+        ``quiet_after`` is the number of seconds without a message after which it is requested again; None for no limit.
         """
         return SubscriptionFeed(
             message,

@@ -67,7 +67,7 @@ class PingSchedule:
         """Called when bytes of any kind have arrived."""
         self.last_heard = now
         if self.unanswered:
-            self._reckon()
+            self._update_next_at()
 
     def ping_due(self, now: float) -> bool:
         """Return whether a ping is due."""
@@ -80,23 +80,24 @@ class PingSchedule:
         # Without a timeout `unanswered` is never read, and would grow if the peer never answers.
         if self._timeout is not None:
             self.unanswered.append((payload, now))
-        self._reckon()
+        self._update_next_at()
 
     def answered(self, payload: bytes) -> None:
         """Remove the pings that a pong answers: its own ping and all earlier ones (RFC 6455 §5.5.3)."""
         if any(known == payload for known, _ in self.unanswered):
             while self.unanswered.pop(0)[0] != payload:
                 pass
-            self._reckon()
+            self._update_next_at()
 
     def dead(self, now: float) -> bool:
         """Return whether the peer has been silent for too long."""
-        return now >= self._dies_at()
+        return now >= self._dead_at()
 
-    def _reckon(self) -> None:
-        self.next_at = min(self._next_ping, self._dies_at())
+    def _update_next_at(self) -> None:
+        self.next_at = min(self._next_ping, self._dead_at())
 
-    def _dies_at(self) -> float:
+    def _dead_at(self) -> float:
+        """Return when the peer counts as dead if no byte arrives until then; infinity if never."""
         if self._timeout is None or not self.unanswered:
             return math.inf
         return max(self.unanswered[0][1], self.last_heard) + self._timeout
@@ -113,8 +114,8 @@ class Heartbeats:
         missed: whether an answer was not received in time.
     """
 
-    __slots__ = ("_checked_at", "_counters", "_hooks", "_idle_since", "_last", "_option", "_patience", "_protocol",
-                 "_requests", "_sent", "_table", "_writer", "every", "missed", "next_at")  # fmt: skip
+    __slots__ = ("_answer_timeout", "_checked_at", "_counters", "_hooks", "_idle_since", "_last", "_option",
+                 "_protocol", "_requests", "_sent", "_table", "_writer", "every", "missed", "next_at")  # fmt: skip
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class Heartbeats:
         table: RequestTable,
         hooks: Hooks,
         counters: Counters,
-        patience: float | None,
+        answer_timeout: float | None,
     ) -> None:
         """
         Args:
@@ -135,7 +136,7 @@ class Heartbeats:
             table: the requests that have not ended.
             hooks: reports an error of the user's code.
             counters: count the messages that the client has sent.
-            patience: seconds to wait for an answer; None waits for one interval.
+            answer_timeout: seconds to wait for an answer; None waits for one interval.
         """
         self._option = option
         self._protocol = protocol
@@ -143,7 +144,7 @@ class Heartbeats:
         self._table = table
         self._hooks = hooks
         self._counters = counters
-        self._patience = patience
+        self._answer_timeout = answer_timeout
         self._last: Outgoing | None = None  # the last heartbeat
         self._writer: Writer | None = None  # of the connection, once a heartbeat was sent that needs an answer
         self.every: float | None = None
@@ -173,7 +174,7 @@ class Heartbeats:
             self._checked_at = self._idle_since = now
             self._plan(every, now)
 
-    def look(self, writer: Writer, now: float, *, is_alone: bool = True) -> None:
+    def send_if_due(self, writer: Writer, now: float, *, is_alone: bool = True) -> None:
         """Send a heartbeat if one is due.
 
         Args:
@@ -190,17 +191,19 @@ class Heartbeats:
         self._idle_since = now
         self._plan(every, now)
         if self._last in writer.urgent.entries:
-            return  # it waits for a token, or for room in the socket: another one would only wait behind it
+            return  # it still waits for a token, or for room in the socket; a further heartbeat would wait behind it
         try:
-            self._send(writer, self._make(), now, self._patience or every)
+            self._send(writer, self._make(), now, self._answer_timeout or every)
         except BaseException as cause:  # SystemExit too: it concerns one heartbeat
             error = ProtocolError(f"A heartbeat could not be created: {text_of(cause)}.")
             error.__cause__ = cause
             self._hooks.post_error(error)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """Store whether the answer to a heartbeat timed out. If the heartbeat itself still waited for a token of
-        ``rate=``, the peer has missed nothing; if it waited for room in the socket, the peer does not read.
+        """Store whether the answer to a heartbeat timed out.
+
+        A heartbeat that still waits for a token of ``rate=`` is not counted, since the peer could not answer it. One
+        that waits for room in the socket is counted, since the peer does not read.
         """
         if isinstance(error, RequestTimeout) and not (error.phase is Phase.QUEUED and self._is_paced):
             self.missed = True
@@ -219,9 +222,11 @@ class Heartbeats:
         self.next_at = min(self._idle_since + every, now + every / _CHECKS) if self._only_if_idle else now + every
 
     def _is_idle(self, every: float, now: float, *, is_alone: bool) -> bool:
-        """Return whether no message was sent for one interval. The time of a message is not stored, since that would
-        slow each message down. A message counts as sent at the time of the last check before it. While two connections
-        are open, no message counts, since it may have been sent on the other one: a heartbeat too many does no harm.
+        """Return whether no message was sent for one interval.
+
+        The time of a message is not stored, since this would slow down each message. Instead, a message counts as sent
+        at the time of the last check before it. While two connections are open, messages are not considered, since
+        they may have been sent on the other connection. Then a heartbeat may be sent that was not needed.
         """
         sent = self._counters.messages_sent
         if sent != self._sent and is_alone:
@@ -238,7 +243,8 @@ class Heartbeats:
         assert self._protocol.heartbeat is not None
         return self._protocol.heartbeat[1]()
 
-    def _send(self, writer: Writer, message: Any, now: float, patience: float) -> None:
+    def _send(self, writer: Writer, message: Any, now: float, seconds: float) -> None:
+        """Send a heartbeat; ``seconds`` is the time for its answer, if it needs one."""
         number = writer.write_progress.number
         if not isinstance(message, Wrapped):
             beat = self._requests.encode_one_way(message, connection_number=number, protocol=self._protocol)
@@ -248,7 +254,7 @@ class Heartbeats:
             writer.send_first(beat)
             return
         request = self._requests.make(
-            message.message, Deadline.after(patience, now), connection_number=number, protocol=self._protocol
+            message.message, Deadline.after(seconds, now), connection_number=number, protocol=self._protocol
         )
         request.waiter = self
         self._writer = writer

@@ -1,8 +1,9 @@
 """Start and end of a client, called by other threads: start, drain, close.
 
 Guarantees:
-    * ``start`` returns when the client is open (a hook may have closed it again since), or raises. If it raises, the
-      client is closed; but if another thread had started the client, a timeout of this call leaves it running.
+    * ``start`` returns when the client is open, or raises. (A hook may have closed the client when ``start`` returns.)
+      If it raises, the client is closed. There is one exception: if another thread has started the client, it continues
+      to run after a timeout of this call.
     * ``close`` and ``drain`` return in bounded time, whatever the peer, the network or the user's code does: an I/O
       thread that does not respond is abandoned, its connection is cut, and every wait for the client ends.
     * A KeyboardInterrupt in the ``start`` that started the client leaves it closed; one in ``close`` does not stop the
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifecycle"]
 
-GRACE: Final = 0.5
-"""Seconds for which ``close`` still waits for the I/O thread after its timeout has passed. Then it waits for the hook
-thread, for 0.4 s at most."""
+EXTRA_WAIT: Final = 0.5
+"""Seconds for which ``close`` still waits for the I/O thread after the timeout of the call has passed. Then it waits
+for the hook thread, for 0.4 s at most."""
 
 LOG_TIMEOUT: Final = 0.02
 """Seconds for which ``close`` waits until its own warning is logged; it may log two, and must return within 1 s beyond
@@ -72,7 +73,7 @@ class Lifecycle:
 
     @property
     def ends(self) -> bool:
-        """Whether ``close()`` was called."""
+        """Whether ``close()`` was called, so that the client will end without further calls, or has ended."""
         return self._core.commands.close is not None
 
     # --- start -------------------------------------------------------------------------------------------------------
@@ -175,21 +176,22 @@ class Lifecycle:
         self._await_end(deadline)
 
     def _close_unstarted_later(self) -> None:
-        """On another thread, close a client that was never started. The caller may take no lock."""
+        """Close a client that was never started, on a new thread, since the calling thread must not acquire a lock."""
         try:
             _thread.start_new_thread(self._close_unstarted, ())
-        except RuntimeError as error:  # a later call that may take the lock ends the client
+        except RuntimeError as error:  # a later call that may acquire the lock ends the client
             text = "the thread that closes the client could not be started (%s); call close() again."
             self._core.log.queue(logging.WARNING, text, error)
 
     def _close_inside(self, deadline: Deadline) -> None:
-        """Wait for the client's end inside a critical section of this thread; the I/O thread may wait for the end of
-        this section. If the client has not ended in time, only cut its connection; the I/O thread ends the client after
-        this thread has left the section.
+        """Implement ``close()`` for a thread that is inside a critical section: wait until the client has ended.
+
+        The I/O thread may itself wait until this thread has left the section. So if the client has not ended in time,
+        only its connection is cut; the I/O thread ends the client later.
         """
         if self._worker.starter is None:
             self._close_unstarted_later()
-        elif self._core.state.wait_while(_RUNNING, Deadline.after(GRACE, deadline.at or 0.0)) in _RUNNING:
+        elif self._core.state.wait_while(_RUNNING, Deadline.after(EXTRA_WAIT, deadline.at or 0.0)) in _RUNNING:
             self._supervisor.cut()
 
     def drain(self, timeout: float, *, wait: bool) -> bool:
@@ -203,7 +205,7 @@ class Lifecycle:
             raise core.guard.closed_error("drain()")
         if core.state.current is State.CLOSED:
             return self._supervisor.drained
-        if this_thread.inside():  # no lock may be taken here, so a new thread takes it
+        if this_thread.inside():  # this thread must not acquire a lock, so a new thread does it
             _thread.start_new_thread(self._begin_drain, (deadline,))
             return False
         if self._begin_drain(deadline):
@@ -216,7 +218,7 @@ class Lifecycle:
         """Refuse new work and give the command. True if the client was never started; it has then ended."""
         core = self._core
         refusal = ClientClosed("The client is draining and takes no new work.")
-        core.queue.seal(refusal, takes_marks=True)  # deliveries may still be waited for
+        core.queue.seal(refusal, takes_marks=True)  # a thread may still wait for a delivery
         core.commands.order_drain(deadline)
         return self._close_unstarted()
 
@@ -256,10 +258,10 @@ class Lifecycle:
         self._core.log.flush(Deadline.after(FINISH_TIMEOUT, time.monotonic()))
 
     def _await_end(self, deadline: Deadline) -> None:
-        until = Deadline.after(GRACE, deadline.at or 0.0)
+        until = Deadline.after(EXTRA_WAIT, deadline.at or 0.0)
         if self._core.state.wait_while(_RUNNING, until) in _RUNNING:
             self._abandon()
-        self._join_threads(Deadline.after(GRACE * 0.8, until.at or 0.0))
+        self._join_threads(Deadline.after(EXTRA_WAIT * 0.8, until.at or 0.0))
 
     def _join_threads(self, until: Deadline) -> None:
         """Wait until both threads have ended or the deadline passed; the caller may be one of them."""

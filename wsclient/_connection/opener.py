@@ -1,4 +1,4 @@
-"""Opens the connections of one client: asks for URL and headers, connects, and makes the object of the connection.
+"""Opens the connections of one client: gets the URL and the headers, connects, and makes the ``Connection``.
 
 I/O thread only, except ``Connector.abort``.
 """
@@ -20,7 +20,7 @@ from .._sending.writer import Writer
 from .._threads.commands import Interrupted
 from .backend import RecordingTap
 from .connection import Connection
-from .overdue import EndingOverdue, ending_overdue
+from .overdue import EndingOverdue, wrap_functions
 
 if TYPE_CHECKING:
     from .._network.connector import UpgradedConnection
@@ -38,11 +38,11 @@ class Opener:
 
     Attributes:
         connector: connects.
-        lifetimes: of the values that ``url`` and ``headers`` returned last, those that expire: for each, when it was
+        lifetimes: of each ``Expiring`` that ``url`` and ``headers`` returned for the last attempt: when it was
             returned, and for how many seconds it is valid.
     """
 
-    __slots__ = ("_core", "_heard", "_renewal", "_turn", "connector", "lifetimes")
+    __slots__ = ("_core", "_heard", "_renewal", "_url_count", "connector", "lifetimes")
 
     def __init__(
         self, core: ClientContext, watch: Watch, renewal: Renewal, heard: Callable[[int, Any], object]
@@ -51,7 +51,7 @@ class Opener:
         Args:
             core: the client.
             watch: the waits of the I/O thread.
-            renewal: may have the URL of the next attempt.
+            renewal: may contain the URL of the next attempt.
             heard: called with the number of a connection and each message on it that answers no request, if
                 ``Renew.on`` is given.
         """
@@ -60,10 +60,10 @@ class Opener:
         self._core = core
         self._renewal = renewal
         self._heard = heard
-        self._turn = 0
+        self._url_count = 0  # how many URLs of the list were used
         self.lifetimes: list[tuple[float, float]] = []
         self.connector = Connector(
-            ending_overdue(core, settings.line),
+            wrap_functions(core, settings.line),
             greeting.subprotocols or core.protocol.subprotocols,
             watch,
             greeting.compression,
@@ -123,8 +123,8 @@ class Opener:
             except ValueError as error:
                 raise ConnectError(f"Renew.on returned a URL that can't be used. {error}", last=error) from error
         if settings.ask_url is None:
-            url = settings.urls[self._turn % len(settings.urls)]
-            self._turn += 1
+            url = settings.urls[self._url_count % len(settings.urls)]
+            self._url_count += 1
             return url
         url = self._unwrapped(self._ask("url", settings.ask_url))
         try:
@@ -147,7 +147,7 @@ class Opener:
         return {**({} if greeting.origin is None else {"Origin": greeting.origin}), **(headers or {})}
 
     def _unwrapped(self, value: Any) -> Any:
-        """Return the value of an ``Expiring``, and note how long it is valid."""
+        """Return the value of an ``Expiring``, and store how long it is valid."""
         if not isinstance(value, Expiring):
             return value
         if self._core.settings.renew is not None:

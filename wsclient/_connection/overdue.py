@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .._network.options import NetworkOptions
     from .context import ClientContext
 
-__all__ = ["EndingOverdue", "ending_overdue"]
+__all__ = ["EndingOverdue", "wrap_functions"]
 
 _CHECK: Final = 0.1
 """Seconds after which the helper thread looks for earlier deadlines: nothing notifies it of a new request."""
@@ -80,10 +80,10 @@ class EndingOverdue:
     ) -> None:
         self._is_over.open()
         if self._thread is not None:
-            self._thread.join(_EXIT_TIMEOUT)  # so that it does not outlast the client
+            self._thread.join(_EXIT_TIMEOUT)  # so that the helper thread does not run longer than the client
 
 
-def ending_overdue(core: ClientContext, options: NetworkOptions) -> NetworkOptions:
+def wrap_functions(core: ClientContext, options: NetworkOptions) -> NetworkOptions:
     """Return the options; each function of the user is replaced by one that calls it inside ``EndingOverdue``."""
     sock, context = options.sock, options.ssl_context
     if callable(sock):

@@ -1,5 +1,5 @@
-"""``quiet=`` and ``quiet_after=``: find a connection or a subscription that brings no messages any more, although the
-peer answers pings.
+"""``quiet=`` and ``quiet_after=``: find a connection or a subscription on which no messages are received any more,
+although the peer answers pings.
 
 ``QuietClock`` reads no clock: callers pass ``now``, from ``time.monotonic()``. ``QuietWatch`` belongs to one client; it
 has the next moment at which a clock may be due, like the keepalive. I/O thread only.
@@ -28,9 +28,11 @@ __all__ = ["QuietClock", "QuietWatch", "SubscriptionClock"]
 class QuietClock:
     """Measures for how long no message that counts has come. It does not run before ``start``, nor while it is paused.
 
+    It is due when no message that counts has come for ``after`` seconds.
+
     Attributes:
         has_heard: whether a message that counts has come since the clock was made.
-        next_at: the moment at which it is due; infinity while it does not run, and after ``rest``.
+        next_at: the moment at which it is due; infinity while it does not run, and after ``wait_for_message``.
     """
 
     __slots__ = ("_after", "_last", "_paused", "_was_inactive", "has_heard", "next_at")
@@ -83,13 +85,15 @@ class QuietClock:
             self._last += now - paused_at
             self.next_at = next_at + (now - paused_at)
 
-    def confirm(self, now: float, is_active: bool) -> bool:
-        """Return whether it is due now and messages were expected all the time; if they were not, begin again.
+    def check_due(self, now: float, is_active: bool) -> bool:
+        """Return whether the clock is due and messages were expected during all of the measured time.
+
+        If it is due, but messages were not expected, it starts again. It also starts again at the first call in which
+        messages are expected again, since they may have been expected during a part of the time only.
 
         Args:
             now: the present time.
-            is_active: whether messages are expected now. The first time that they are expected again, it begins again
-                as well: only a part of the time may have been active.
+            is_active: whether messages are expected now.
         """
         if now < self.next_at:
             return False
@@ -106,15 +110,15 @@ class QuietClock:
         return (now if self._paused is None else self._paused[0]) - self._last
 
     def wait_again(self, now: float) -> None:
-        """Be due again when no message comes for the same time once more; the silence goes on."""
+        """Make the clock due again after the same time without a message. ``silence`` is not reset."""
         if self._paused is None:
             self.next_at = now + self._after
         else:
             paused_at = self._paused[0]
             self._paused = paused_at, paused_at + self._after
 
-    def rest(self) -> None:
-        """Be due only after a further message has come and no other follows it."""
+    def wait_for_message(self) -> None:
+        """Make the clock not due any more, until the next message that counts starts it again."""
         self.next_at = math.inf
 
     def _begin(self, now: float) -> None:
@@ -147,14 +151,18 @@ class SubscriptionClock:
         self.was_asked_again = False
 
     def confirmed(self) -> None:
-        """Called when the subscription is confirmed. If it was requested again, the clock runs since it was written."""
+        """Called when the subscription is confirmed. If it was requested again, nothing happens: ``written`` has
+        started the clock.
+        """
         if not self.was_asked_again:
             now = time.monotonic()
             self.clock.start(now)
             self._watch.started(self.clock, now)
 
     def written(self) -> None:
-        """Called when its request is written. The second time begins only now: the request may have had to wait."""
+        """Called when the subscription's request is written. If it is requested again, the clock starts its second
+        time now, and not earlier, since the request may have waited in the queue.
+        """
         if self.was_asked_again:
             now = time.monotonic()
             self.clock.wait_again(now)
@@ -186,8 +194,8 @@ class QuietWatch:
 
     Attributes:
         does_count: whether the present message counts.
-        next_at: when ``look`` must be called: the earliest moment at which a clock may be due; infinity for never.
-            While reading is paused it is minus infinity, so that ``look`` finds the end of the pause.
+        next_at: when ``handle_due`` must be called: the earliest moment at which a clock may be due; infinity for
+            never. While reading is paused it is minus infinity, so that ``handle_due`` notices the end of the pause.
         replace: called with the reason to replace the present connection. ``Supervisor`` sets it.
     """
 
@@ -228,7 +236,7 @@ class QuietWatch:
         return None if self._option is None else QuietClock(self._option.after)
 
     def opened(self, clock: QuietClock | None, now: float) -> None:
-        """Start the clock of a connection that is open from now on. That of a connection which it replaces stops."""
+        """Start the clock of a connection that has opened. The clock of the connection that it replaces is stopped."""
         if self._clock is not None:
             self._clock.stop()
         self._clock = clock
@@ -256,8 +264,9 @@ class QuietWatch:
 
         Args:
             clock: the clock of the connection.
-            message: the message, decoded; ``ABSENT`` if the protocol passes on only that it ends something. The
-                function ``counts`` can't be called with it, so it counts only without this function.
+            message: the decoded message. It is ``ABSENT`` for an ``End`` that has neither a value nor a message.
+                ``counts`` can't be called with ``ABSENT``, so such a message counts only if there is no function
+                ``counts``.
         """
         option = self._option
         assert option is not None
@@ -266,7 +275,7 @@ class QuietWatch:
         )
         if self.does_count:
             clock.heard(time.monotonic())
-            if clock.next_at < self.next_at:  # it was at rest
+            if clock.next_at < self.next_at:  # the clock has waited for a message
                 self.next_at = clock.next_at
 
     def pause(self, now: float) -> None:
@@ -277,7 +286,7 @@ class QuietWatch:
                 clock.pause(now)
             self._plan()
 
-    def look(self, now: float, *, is_paused: bool) -> list[Any]:
+    def handle_due(self, now: float, *, is_paused: bool) -> list[Any]:
         """Handle what is due.
 
         Args:
@@ -303,11 +312,11 @@ class QuietWatch:
     def _look_at_connection(self, now: float, is_active: bool) -> bool:
         """Call ``on_quiet`` if the connection is quiet. Return whether it was also replaced."""
         clock, option = self._clock, self._option
-        if clock is None or option is None or not clock.confirm(now, is_active):
+        if clock is None or option is None or not clock.check_due(now, is_active):
             return False
         seconds = clock.silence(now)
         if option.action == "report":
-            clock.rest()
+            clock.wait_for_message()
             self._hooks.post("on_quiet", seconds)
             return False
         clock.wait_again(now)
@@ -321,17 +330,17 @@ class QuietWatch:
         stale = []
         for member in self._subscriptions:
             quiet = member.quiet
-            if quiet is None or not quiet.clock.confirm(now, is_active):
+            if quiet is None or not quiet.clock.check_due(now, is_active):
                 continue
             quiet.clock.wait_again(now)
             if self._pause.end(now) > now:
-                continue  # it would be unsubscribed at once, but requested again only at the end of the pause
+                continue  # otherwise it would be unsubscribed at once, and requested again only after the pause
             seconds = quiet.clock.silence(now)
             if quiet.was_asked_again:
                 self._replace(f"a subscription had no message for {seconds:.1f} s, although it was renewed", seconds)
                 return []
             quiet.was_asked_again = True
-            quiet.clock.rest()  # until the request is written
+            quiet.clock.wait_for_message()  # or until the request is written
             stale.append(member)
             self._log.write(logging.INFO, "a subscription had no message for %.1f s and is requested again.", seconds)
         return stale
@@ -354,7 +363,7 @@ class QuietWatch:
         return active is None or self._ask("active", active)
 
     def _ask(self, name: str, function: Callable[..., Any], *arguments: Any) -> bool:
-        """Return the result of a function of the user. One that raises is reported once, and taken as true."""
+        """Return the result of a function of the user; True if it raises, which is reported once for each function."""
         try:
             return bool(function(*arguments))
         except BaseException as error:  # SystemExit too: it must not end the client

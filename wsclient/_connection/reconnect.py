@@ -41,15 +41,15 @@ MIN_UPTIME: Final = 5.0
 """Seconds after which an open connection resets the count of failed attempts; gRPC's back-off has a similar rule."""
 
 GRACE: Final = 300.0
-"""Seconds after the loss of a healthy connection in which fatal errors are retried. Kubernetes has the same limit
-twice: it delays the restart of a container by at most 300 s (``CrashLoopBackOff``), and moves the pods of a node that
-does not answer after 300 s."""
+"""Seconds after the loss of a healthy connection in which fatal errors are retried. Kubernetes uses the same time for
+two limits. It delays the restart of a container by at most 300 s (``CrashLoopBackOff``). If a node has not answered for
+300 s, it moves the pods of this node."""
 
 MAX_RETRY_AFTER: Final = 300.0
 """The longest ``Retry-After`` of a server that is obeyed, in seconds."""
 
 FATAL_CLOSES: Final = frozenset({1002, 1003, 1007, 1008, 1010})
-"""Close codes with which a server reports an error of the client, which a retry would repeat (RFC 6455 §7.4.1)."""
+"""Close codes with which a server reports an error of the client that a retry would repeat (RFC 6455 §7.4.1)."""
 
 _ORDERLY_CLOSES: Final = frozenset({1000, 1001, 1005})
 _CREDENTIAL_STATUSES: Final = frozenset({401, 403})
@@ -68,19 +68,19 @@ class Reconnect:
         stop: when to stop trying: any tenacity stop strategy, e.g. ``tenacity.stop_after_attempt(10)``. Attempts and
             time count from the loss of the last healthy connection.
         min_uptime: seconds after which a connection counts as healthy, so that the count of attempts starts again. With
-            the client's option ``quiet``, it must also have brought a message that counts.
+            the client's option ``quiet``, a message that counts must also have been received on it.
         should_retry: called with the error of each failed attempt or lost connection; True or False decides, None
             leaves the decision to the built-in rules. Runs on the I/O thread: it must be short.
         grace: seconds in which fatal errors are retried like others, counted from the loss of the last connection that
             was open for ``min_uptime``: the server accepted this client, so a 404 or a wrong certificate may be
             temporary (a deployment, a certificate that is replaced). After that, and before the first such connection,
-            a fatal error ends the client. With 0, none is retried. Always fatal: a ``SessionError(retry=False)`` that
-            ``on_session`` raises, a close code in ``fatal_codes`` of the protocol, and any fatal error if ``sock=`` is
-            a socket, which serves only one connection. ``stop`` may end the attempts earlier. Refused logins (401, 403)
-            are retried in the same way; ``url`` and ``headers`` are called again before each attempt. If the server
-            still refuses the login when ``grace`` is over, the client ends, without one more attempt with new
-            credentials. The default is that of Kubernetes, which delays the restart of a container that fails by at
-            most 300 s.
+            a fatal error ends the client. With 0, no fatal error is retried. These errors are never retried: a
+            ``SessionError(retry=False)`` that ``on_session`` raises, a close code in ``fatal_codes`` of the protocol,
+            and any fatal error if ``sock=`` is a socket, since a socket serves only one connection. ``stop`` may end
+            the attempts earlier. Refused logins (401, 403) are retried in the same way; ``url`` and ``headers`` are
+            called again before each attempt. If the server still refuses the login when ``grace`` is over, the client
+            ends without a further attempt. The default is that of Kubernetes, which delays the restart of a container
+            that fails by at most 300 s.
     """
 
     wait: Any = None
@@ -191,12 +191,12 @@ class ReconnectState:
         self.failures += 1
         self._first_round -= 1
         if not self._opened and self._first_round > 0:
-            self._fatal_for_good(error)  # only counts the error; the decision is made after the last server
+            self._is_refused_by_all(error)  # only counts the error; the decision is made after the last server
             return RetryDecision(error, self.failures, 0.0)
         if not self._opened and not self._retry_first:
             final = error if self.failures == 1 else self._gave_up(error)
             return RetryDecision(final, self.failures, None, orderly=True)
-        return self._judge(error, now)
+        return self._decide(error, now)
 
     def connection_lost(self, error: ConnectionLost, now: float, *, was_useless: bool = False) -> RetryDecision:
         """Return the decision after an open connection ended without a call of ``close()`` or ``reconnect()``.
@@ -204,8 +204,8 @@ class ReconnectState:
         Args:
             error: how it ended.
             now: when.
-            was_useless: whether it brought no message that counts, with ``quiet=``: it is a failed attempt, however
-                long it lasted.
+            was_useless: with ``quiet=``: whether no message that counts was received on it. If so, it is a failed
+                attempt, however long it was open.
         """
         disconnect = error.disconnect
         assert disconnect is not None
@@ -216,7 +216,7 @@ class ReconnectState:
             self.reset_count()
         else:
             self.failures += 1
-        return self._judge(error, now)
+        return self._decide(error, now)
 
     def reset_count(self) -> None:
         """Reset the count of failed attempts, after a healthy connection."""
@@ -230,8 +230,8 @@ class ReconnectState:
         Args:
             uptime: seconds for which the replaced connection was open.
             now: when it ended.
-            was_useless: whether it brought no message that counts, with ``quiet=``: then the count of failed attempts
-                stays.
+            was_useless: with ``quiet=``: whether no message that counts was received on it. If so, the count of failed
+                attempts is not reset.
         """
         self._begin_grace(uptime, now)
         if not was_useless:
@@ -245,14 +245,15 @@ class ReconnectState:
         self._grace_ends = now + self._grace
         return True
 
-    def _judge(self, error: BaseException, now: float) -> RetryDecision:
+    def _decide(self, error: BaseException, now: float) -> RetryDecision:
+        """Decide about the next attempt: first ``should_retry``, then the rules for fatal errors, then ``stop``."""
         if self._reconnect is None:
             return RetryDecision(error, self.failures, None)
         should_retry = self._reconnect.should_retry
-        wish = None if should_retry is None else self._ask("should_retry", should_retry, error, None)
-        if wish is True:
+        answer = None if should_retry is None else self._ask("should_retry", should_retry, error, None)
+        if answer is True:
             self._fatal_in_a_row = 0
-        if wish is False or (wish is None and self._fatal_for_good(error) and not self._may_pass(error, now)):
+        if answer is False or (answer is None and self._is_refused_by_all(error) and not self._is_in_grace(error, now)):
             return RetryDecision(error, self.failures, None)
         state = self._retry_state(error, now)
         delay = max(0.0, self._ask("wait", _seconds_of, (self._reconnect.wait, state), MAX_DELAY), retry_after(error))
@@ -263,11 +264,11 @@ class ReconnectState:
         state.idle_for += delay
         return RetryDecision(error, self.failures, delay)
 
-    def _fatal_for_good(self, error: BaseException) -> bool:
+    def _is_refused_by_all(self, error: BaseException) -> bool:
         """Count a fatal error. Return whether a retry can't succeed, because every server has refused the client.
 
-        If the last error is a refused login, and a function returns the credentials, one more attempt with fresh
-        credentials must have been refused too.
+        If the last error is a refused login, and a function returns the credentials, the result is True only after one
+        further refusal: the next attempt has new credentials.
         """
         if not is_fatal(error, self._fatal_codes):
             self._fatal_in_a_row = 0
@@ -275,10 +276,10 @@ class ReconnectState:
         self._fatal_in_a_row += 1
         self._last_fatal_was_close = isinstance(error, ConnectionLost)
         refused_login = isinstance(error, HandshakeError) and error.status in _CREDENTIAL_STATUSES
-        chances = self._urls + (refused_login and self._credentials_are_fresh)
-        return self._fatal_in_a_row >= chances
+        attempts = self._urls + (refused_login and self._credentials_are_fresh)
+        return self._fatal_in_a_row >= attempts
 
-    def _may_pass(self, error: BaseException, now: float) -> bool:
+    def _is_in_grace(self, error: BaseException, now: float) -> bool:
         """Return whether ``Reconnect.grace`` covers a fatal error: the server accepted this client not long ago."""
         if now >= self._grace_ends:
             return False

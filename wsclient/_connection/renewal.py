@@ -1,7 +1,7 @@
 """When a connection is renewed: the triggers, and the state of a renewal. Nothing here waits or reads a clock.
 
-A renewal opens a second connection while the first one serves, and lets it take over. ``Renewal`` says when an attempt
-begins; ``Supervisor`` makes it, and reports each event.
+A renewal opens a second connection while the first one serves, and lets the second one take over. ``Renewal`` decides
+when an attempt begins. ``Supervisor`` makes the attempt, and reports each event to the ``Renewal``.
 
 Guarantees:
     * A trigger during a renewal is merged into it: there is one attempt at a time. While a replaced connection is still
@@ -38,13 +38,13 @@ class Phase(enum.Enum):
     IDLE = enum.auto()
     """No renewal is due."""
     PENDING = enum.auto()
-    """A trigger has occurred; a quiet moment is awaited."""
+    """A trigger has occurred; the attempt begins when ``Renew.when`` returns True, at the latest at ``latest``."""
     ATTEMPT = enum.auto()
     """A second connection is being opened and set up."""
     BACKING_OFF = enum.auto()
     """An attempt has failed; the next one follows after a delay."""
     REFUSED = enum.auto()
-    """An attempt has failed for good: no further one is made for this connection, unless ``renew()`` is called."""
+    """An attempt has failed, and no further one is made for this connection, unless ``renew()`` is called."""
     OVERLAP = enum.auto()
     """The new connection has taken over; the replaced one is still served."""
     REPLACING = enum.auto()
@@ -55,11 +55,11 @@ class Event(enum.Enum):
     """The causes of transitions."""
 
     TRIGGERED = enum.auto()
-    """A time has come, a message announced it, or ``renew()`` was called."""
+    """A timer is due, ``Renew.on`` has accepted a message, the connection is quiet, or ``renew()`` was called."""
     BEGUN = enum.auto()
     """An attempt begins."""
     CLOSING = enum.auto()
-    """The same with ``overlap=0``."""
+    """The renewal begins, with ``overlap=0``."""
     FAILED = enum.auto()
     """An attempt failed, and another one is made."""
     REFUSED = enum.auto()
@@ -144,7 +144,13 @@ class Trigger(NamedTuple):
 
 
 class Timer(NamedTuple):
-    """A moment at which a trigger occurs without a call or a message, and the expiry, infinity if nothing expires."""
+    """A trigger that occurs at a certain time.
+
+    Attributes:
+        at: the time.
+        reason: passed to ``on_renew``.
+        expires_at: when the connection can't be used any more; infinity if nothing expires.
+    """
 
     at: float
     reason: str
@@ -170,7 +176,7 @@ class Renewal:
     ) -> None:
         """
         Args:
-            renew: the option; None renews only on command.
+            renew: the option; None renews only when ``renew()`` is called.
             log: the client's log.
             random_fraction: returns a random number from 0 to below 1, for ``jitter``.
         """
@@ -205,7 +211,7 @@ class Renewal:
         self.is_used = self.is_used or bool(self._timers)
 
     def order(self, reason: str, now: float, *, expires_at: float = math.inf, url: str | None = None) -> None:
-        """Begin a renewal, unless one is under way.
+        """Begin a renewal, unless one has begun. While a replaced connection is served, store the order for later.
 
         Args:
             reason: passed to ``on_renew``.
@@ -243,7 +249,7 @@ class Renewal:
         if now < self._asked_at + _ASK_AGAIN:
             return False
         self._asked_at = now
-        return self._is_quiet(self.options.when)
+        return self._may_begin(self.options.when)
 
     def next_at(self) -> float:
         """Return when ``is_due`` may become true, or must be called again; infinity for never."""
@@ -256,7 +262,7 @@ class Renewal:
         return math.inf
 
     def take_url(self) -> str | None:
-        """Return the URL that a message named for this one attempt."""
+        """Return the URL that ``Renew.on`` returned for the next attempt, once; None if there is none."""
         trigger = self.trigger
         if trigger is None or trigger.url is None:
             return None
@@ -282,7 +288,8 @@ class Renewal:
         if self.phase is Phase.IDLE:
             self.trigger = None
 
-    def _is_quiet(self, when: Callable[[], bool]) -> bool:
+    def _may_begin(self, when: Callable[[], bool]) -> bool:
+        """Return the result of ``Renew.when``; True if it raises."""
         try:
             return bool(when())
         except BaseException as error:  # SystemExit too: it must not end the client

@@ -1,8 +1,9 @@
 """The connections of one client that are served at the same time: normally one, and two during a renewal.
 
-The I/O thread serves all of them. While it waits on behalf of one, it waits for the others too, and handles what they
-bring: also while it opens a connection (the waits of ``Connector``) and inside ``on_session`` (the waits of the
-session). So the functions of the I/O thread run for every connection, but never two at once, and no lock is needed.
+The I/O thread serves all of them. While it waits on behalf of one connection, it waits for the others too, and handles
+their input. This includes the waits of ``Connector``, which opens a connection, and the waits of the session inside
+``on_session``. So the functions of the I/O thread run for every connection, but never two at once, and no lock is
+needed.
 
 Everything here runs on that thread, except ``all``.
 """
@@ -93,7 +94,8 @@ class ServedConnections:
         """Wait until something happens on any connection, at most until ``until``, and handle it.
 
         Args:
-            connection: the connection on behalf of which the thread waits. What its handling raises is passed on.
+            connection: the connection on behalf of which the thread waits. An error in its handling is raised; an error
+                in the handling of another connection is logged, and ends that connection.
             until: when to end the wait.
         """
         others = self.others(connection)
@@ -167,21 +169,23 @@ class ServedConnections:
         now = time.monotonic()
         if any(one.over for one in connections):
             at = now
-        # Not later: this thread calls `wake_by` itself, with the time at which it will wake anyway.
+        # The exact end of the wait. With a later time, this thread would wake itself again and again: before its next
+        # wait, it calls `wake_by` with the time at which that wait ends anyway (`Writer.continue_later`).
         self._core.commands.sleeps_until = at
         assert self.poller is not None
         try:
             return self.poller.wait_each(watched, max(0.0, at - now))
-        except OSError as error:  # it is not known whose descriptor other code has closed
+        except OSError as error:  # other code has closed a descriptor; it is not known which connection it belongs to
             for one in connections:
                 one.break_off(error)
             return {}  # the wait for sockets that are being opened continues without these connections
 
     def _turn_other(self, connection: Connection, events: int) -> None:
-        """Handle what a connection has brought, on behalf of which the thread does not wait."""
+        """Handle the input of a connection on behalf of which the thread does not wait."""
         core = self._core
         guard = core.guard
-        # The functions of the user that run now belong to an open connection, also if `on_session` waits for another.
+        # `on_session` of another connection may be waiting. The user's functions that run now belong to an open
+        # connection, so the rules for calls inside `on_session` do not apply to them.
         setting_up, guard.setting_up = guard.setting_up, False
         try:
             if not connection.over:
@@ -204,8 +208,11 @@ class ServedConnections:
             connection.close(CloseCode.NORMAL, self._reason, soon, initiator=Initiator.RENEWAL)
 
     def _is_needed(self, connection: Connection) -> bool:
-        """Return whether a reply, a pong or an answer is still awaited on the replaced connection, it must still write
-        something, messages of it wait for a slow reader, or a subscription is not confirmed on the present one.
+        """Return whether the replaced connection must still be served.
+
+        That is so if a request waits for its reply there, a received message is not processed yet, a subscription is
+        not confirmed on the present connection, a message must still be written on the replaced one, a handler has not
+        answered a call of the server, or a thread waits for a pong.
         """
         core = self._core
         return (

@@ -61,43 +61,43 @@ class ConnectionSession(Session):
     @property
     def number(self) -> int:
         """See ``Session``."""
-        return self._live().number
+        return self._valid_connection().number
 
     @property
     def subprotocol(self) -> str | None:
         """See ``Session``."""
-        return self._live().opened.subprotocol
+        return self._valid_connection().opened.subprotocol
 
     @property
     def headers(self) -> Mapping[str, str]:
         """See ``Session``."""
-        return self._live().opened.headers
+        return self._valid_connection().opened.headers
 
     @property
     def connection(self) -> ConnectionInfo:
         """See ``Session``."""
-        return self._live().info
+        return self._valid_connection().info
 
     @property
     def memo(self) -> dict[str, Any]:
         """See ``Session``."""
-        self._live()
+        self._valid_connection()
         return self._core.memo
 
     @memo.setter
     def memo(self, memo: dict[str, Any]) -> None:
-        self._live()
+        self._valid_connection()
         self._core.check_memo(memo)
 
     @property
     def previous(self) -> Disconnect | None:
         """See ``Session``."""
-        self._live()
+        self._valid_connection()
         return self._core.link.last
 
     def heartbeat(self, every: float) -> None:
         """See ``Session``."""
-        heartbeats = self._live().heartbeats
+        heartbeats = self._valid_connection().heartbeats
         seconds = check_seconds("every", every)
         if heartbeats.interval is None:
             raise TypeError(
@@ -108,7 +108,7 @@ class ConnectionSession(Session):
 
     def send(self, message: Any) -> None:
         """See ``Session``."""
-        connection = self._running()
+        connection = self._usable_connection()
         entry = self._core.requests.encode_one_way(
             message, connection_number=connection.number, protocol=connection.protocol
         )
@@ -118,7 +118,7 @@ class ConnectionSession(Session):
         self, message: Any, *, timeout: float | None = DEFAULT, match: Callable[[Any], bool] | None = None
     ) -> Any:
         """See ``Session``."""
-        connection = self._running()
+        connection = self._usable_connection()
         self._check_may_wait()
         deadline = self._deadline_for(self._core.settings.bounds.request_timeout if timeout is DEFAULT else timeout)
         request = self._core.requests.make(
@@ -149,11 +149,11 @@ class ConnectionSession(Session):
 
     def call(self, method: str, params: Any = None, *, timeout: float | None = DEFAULT) -> Any:
         """See ``Session``."""
-        return self.request(self._running().protocol.build(method, params, False), timeout=timeout)
+        return self.request(self._usable_connection().protocol.build(method, params, False), timeout=timeout)
 
     def recv(self, timeout: float | None = None) -> Any:
         """See ``Session``."""
-        early_messages = self._live().router.early_messages
+        early_messages = self._valid_connection().router.early_messages
         deadline = self._deadline_for(timeout)
         assert early_messages is not None
         self._check_may_wait()
@@ -166,19 +166,26 @@ class ConnectionSession(Session):
                     raise TimeoutError(f"session.recv() got no message within {timeout} s.")
         finally:
             self._is_waiting = False
-        return early_messages.take().message  # messages from before the end of the connection are still returned
+        return early_messages.take().message  # also if it was received before the end of the connection
 
-    # --- the supervisor's side ---------------------------------------------------------------------------------------
+    # --- called by `set_up`, and checks ------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        """End the session after ``on_session``. The time of the user's code counts for ``session_timeout``."""
-        connection, self._connection = self._live(), None
+        """End the session after ``on_session``.
+
+        Raises:
+            SessionError: ``session_timeout`` has passed, also if it passed in the user's code, or too many messages
+                came.
+            WebSocketClientError: the connection has ended, or a command ends the set-up.
+        """
+        connection, self._connection = self._valid_connection(), None
         self._check(connection)
         early_messages = connection.router.early_messages
         if early_messages is not None and early_messages.lost:
             self._refuse_more()
 
-    def _live(self) -> Connection:
+    def _valid_connection(self) -> Connection:
+        """Return the connection, if the session has not ended and this is its thread."""
         if self._connection is None:
             raise SessionError("The session has ended: it is valid only inside on_session.")
         if not self._core.guard.on_io_thread():
@@ -187,8 +194,9 @@ class ConnectionSession(Session):
             )
         return self._connection
 
-    def _running(self) -> Connection:
-        connection = self._live()
+    def _usable_connection(self) -> Connection:
+        """Return the connection, if messages can be sent and awaited on it now."""
+        connection = self._valid_connection()
         if this_thread.inside():
             raise WouldDeadlock(
                 "The session was used by a function that interrupted this thread inside the client (such as a "
@@ -198,6 +206,7 @@ class ConnectionSession(Session):
         return connection
 
     def _check(self, connection: Connection) -> None:
+        """Raise an error if the connection, the time or the client has ended."""
         commands = self._core.commands
         if commands.close is not None:
             raise ClientClosed("The client was closed while on_session was running.")
@@ -213,7 +222,9 @@ class ConnectionSession(Session):
         self._check_time()
 
     def _check_time(self, waited: TimeoutError | None = None) -> None:
-        """Raise an error if ``session_timeout`` has passed; its cause is ``waited``, what the session waited for."""
+        """Raise a ``SessionError`` if ``session_timeout`` has passed. Its cause is ``waited``, the error of the wait in
+        which the time passed; None if the session did not wait.
+        """
         if self._deadline.passed(time.monotonic()):
             seconds = self._core.settings.line.session_timeout
             details = "" if waited is None else f" {waited}"
@@ -223,7 +234,7 @@ class ConnectionSession(Session):
         return Deadline.after(timeout, time.monotonic()).sooner(self._deadline)
 
     def _turn(self, deadline: Deadline) -> None:
-        connection = self._running()
+        connection = self._usable_connection()
         early_messages = connection.router.early_messages
         if early_messages is not None and early_messages.is_exceeded:
             self._refuse_more()
@@ -294,7 +305,7 @@ def _failure(core: ClientContext, error: BaseException) -> SessionError:
     if not ours:  # probably a defect of the user's code: log the traceback, since retries may hide it
         core.log.write(logging.ERROR, "on_session raised %s.", type(error).__name__, error=error)
     retry = not is_fatal(error, core.protocol.fatal_codes)
-    # The `repr` of a UnicodeError shows the whole text that could not be encoded or decoded: a login, perhaps.
+    # The `repr` of a UnicodeError contains the whole text that could not be encoded or decoded, perhaps a password.
     text = text_of(error, 1000) if ours or isinstance(error, UnicodeError) else repr(error)
     failure = SessionError(f"The connection could not be set up: {text}", retry=retry)
     failure.last = error

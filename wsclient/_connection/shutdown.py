@@ -44,7 +44,7 @@ def finish(core: ClientContext, final: State, error: BaseException | None) -> No
         core.queue.sweep(None)
         if final is State.FAILED and error is not None and core.state.current is not State.FAILED:
             core.hooks.post("on_error", error)
-    finally:  # whatever fails above, no thread may wait for this client forever
+    finally:  # even if a step above fails, no thread may wait for this client forever
         core.state.move(final, error)
         core.orders.take()
         core.orders.complete(False)

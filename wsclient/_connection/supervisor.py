@@ -32,7 +32,7 @@ from .renewal import Event, Phase, Renewal
 from .served import QUICK_CLOSE, ServedConnections
 from .session import set_up
 from .shutdown import begin_closing, finish
-from .websocket_app import Transport
+from .websocket_app import AppRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,9 +62,9 @@ _EXPECTED: Final = (OSError, WebSocketClientError)
 class Supervisor:
     """Keeps one client connected, until it is closed or ``ReconnectState`` decides against a further attempt."""
 
-    __slots__ = ("_announced", "_core", "_decision", "_dialled", "_has_raised", "_is_adopting", "_opener", "_poller",
-                 "_reconnect", "_reconnect_state", "_renewal", "_renewal_state", "_served", "_should_retry",
-                 "_transport", "_wakeup", "drained")  # fmt: skip
+    __slots__ = ("_announced", "_app_runner", "_core", "_decision", "_has_raised", "_has_successor", "_opener",
+                 "_opening_sockets", "_poller", "_reconnect", "_reconnect_state", "_renewal", "_renewal_state",
+                 "_served", "_should_retry", "_wakeup", "drained")  # fmt: skip
 
     def __init__(self, core: ClientContext, reconnect: Reconnect | None) -> None:
         """
@@ -78,18 +78,20 @@ class Supervisor:
         self._should_retry = None if reconnect is None else reconnect.should_retry
         self._reconnect_state = self._new_reconnect_state()
         self._served = ServedConnections(core, self._other_ended)
-        # Of renewals; the state of their attempts has a back-off of its own.
         self._renewal = Renewal(settings.renew, core.log)
+        # The attempts of a renewal have their own back-off, which does not affect the back-off of reconnects.
         self._renewal_state: ReconnectState | None = None
-        self._announced: tuple[int, str | None] | None = None  # by a message on a connection that is not open yet
+        # A renewal that a message has announced on a connection that is not open yet: its number, and the new URL.
+        self._announced: tuple[int, str | None] | None = None
         self._has_raised = False  # whether `Renew.on` has raised
-        self._is_adopting = False  # whether the present connection was opened while another one was served
-        self._decision: RetryDecision | None = None  # after the connection was lost during a renewal that failed
+        self._has_successor = False  # whether a renewal has opened a connection that the app must run next
+        # If the present connection was lost during a renewal, and the renewal then failed: what to do next.
+        self._decision: RetryDecision | None = None
         self._poller: Poller | None = None
         self._wakeup: Wakeup | None = None
         self._opener = Opener(core, self, self._renewal, self._heard)
-        self._transport = Transport()
-        self._dialled: list[socket.socket] = []  # the sockets of the last wait of the connector
+        self._app_runner = AppRunner()
+        self._opening_sockets: list[socket.socket] = []  # for which the connector has waited last
         self.drained = False
         core.quiet.replace = self._replace
 
@@ -116,7 +118,7 @@ class Supervisor:
         try:
             if core.recorder is not None:
                 core.recorder.begin()
-            final, error = self._live()
+            final, error = self._run_connections()
             self._end_retiring()
         except BaseException as bug:
             final = State.FAILED if core.commands.close is None else State.CLOSED
@@ -152,20 +154,20 @@ class Supervisor:
             link = self._core.link  # normally assigned by the I/O thread, which is blocked
             link.connection = link.opened_at = None
             connection.writer.write_progress.ended = True  # no proof can come any more, so no thread must wait for it
-            if connection.was_open and connection.claim_goodbye():
+            if connection.was_open and connection.claim_on_close():
                 self._core.hooks.post("on_close", None, None)
 
     def sockets(self) -> list[socket.socket]:
         """Return the sockets of the connection, or of one that is being opened, for a forked child to close."""
         poller = self._poller
-        found = [*self._dialled, *([] if poller is None else poller.sockets())]
+        found = [*self._opening_sockets, *([] if poller is None else poller.sockets())]
         if self._opener.connector.sock is not None:
             found.append(self._opener.connector.sock)
         return [*found, *[connection.opened.line.sock for connection in self._served.all()]]
 
     # --- successive connections --------------------------------------------------------------------------------------
 
-    def _live(self) -> tuple[State, BaseException | None]:
+    def _run_connections(self) -> tuple[State, BaseException | None]:
         """Run successive connections; return the final state, and the error that caused it."""
         core = self._core
         while core.commands.close is None:
@@ -178,19 +180,22 @@ class Supervisor:
                 return State.CLOSED if decision.orderly else State.FAILED, decision.error
             core.log.write(logging.INFO, "next attempt in %.2f s.", decision.delay)
             core.state.move(State.WAITING)
-            self._sleep(Deadline.after(decision.delay, time.monotonic()))
+            self._back_off(Deadline.after(decision.delay, time.monotonic()))
         begin_closing(core)
         return State.CLOSED, None
 
     def _connect_once(self) -> RetryDecision | None:
-        """Run one connection from its first byte to its last. Return None if a command determines what follows."""
+        """Run one connection, and those that renewals put in its place, until the last one has ended.
+
+        Return the decision about the next attempt; None if the next attempt follows at once, or the client ends.
+        """
         core, served = self._core, self._served
         self._decision = None
-        error = self._transport.run(self._open, self._serve)
-        while self._is_adopting:  # a renewal has opened the next connection
-            self._is_adopting = False
-            error = self._transport.run(self._adopt, self._serve_open)
-        self._dialled = []
+        error = self._app_runner.run(self._open, self._serve)
+        while self._has_successor:
+            self._has_successor = False
+            error = self._app_runner.run(self._present_socket, self._serve_open)
+        self._opening_sockets = []
         connection = served.present
         if error is not None and connection is not None and connection.was_open:  # a defect
             self._drop_others()
@@ -220,7 +225,7 @@ class Supervisor:
 
     def _report_end(self, connection: Connection, disconnect: Disconnect) -> ConnectionLost:
         """Call ``on_close`` for a connection that was open, and log its end; return the error for it."""
-        if connection.claim_goodbye():
+        if connection.claim_on_close():
             reason = disconnect.reason if disconnect.code is not None else None
             self._core.hooks.post("on_close", disconnect.code, reason)
         lost = _lost(disconnect)
@@ -246,6 +251,7 @@ class Supervisor:
         core.hooks.post("on_connect_error", Attempt(failure, decision.number, decision.delay))
 
     def _decide(self, decide: Callable[[], RetryDecision]) -> RetryDecision:
+        """Return the result of ``decide``, which may call ``should_retry``; requests end in time meanwhile."""
         if self._should_retry is None:
             return decide()
         with EndingOverdue(self._core):
@@ -266,7 +272,7 @@ class Supervisor:
         self._served.present = connection = self._opener.open(self._poller, self._core.protocol)
         return connection.opened.line.sock
 
-    def _adopt(self) -> socket.socket:
+    def _present_socket(self) -> socket.socket:
         """Return the socket of a connection that was opened while another one was served."""
         connection = self._served.present
         assert connection is not None
@@ -284,10 +290,10 @@ class Supervisor:
         except BaseException:
             self._close_failed(connection)
             raise
-        self._enter(connection)
+        self._make_present(connection)
         self._serve_open()
 
-    def _enter(self, connection: Connection) -> None:
+    def _make_present(self, connection: Connection) -> None:
         """Open a connection that has been set up, while there is no other."""
         core, renewal = self._core, self._renewal
         core.sender.connection_number = connection.number
@@ -330,13 +336,13 @@ class Supervisor:
     # --- renewal -----------------------------------------------------------------------------------------------------
 
     def _look_at_renewal(self, connection: Connection) -> Deadline:
-        """Renew the connection if that is due; return the latest moment for the next look."""
+        """Renew the connection if that is due; return the latest moment for the next call."""
         commands, renewal, now = self._core.commands, self._renewal, time.monotonic()
         is_over = connection.ending is not None or commands.close is not None or commands.drain is not None
         if not is_over and self._served.retiring is None and renewal.is_due(now):
             if renewal.options.overlap:
                 self._renew(connection)
-                return Deadline(now)  # a command that came meanwhile has already ended a wait
+                return Deadline(now)  # do not wait: the wake-up of a command that was given meanwhile is already used
             renewal.move(Event.CLOSING)
             connection.writer.is_open = False  # from now on messages wait in the queue for the next connection
         if renewal.phase is Phase.REPLACING and not is_over and renewal.trigger is not None:
@@ -365,11 +371,11 @@ class Supervisor:
         if served.present is None:  # it was lost meanwhile, so this attempt has become the reconnect
             served.present = candidate
             self._core.subscriptions.end_overlap(has_taken_over=True)
-            self._enter(candidate)
+            self._make_present(candidate)
         else:
             self._switch(present, candidate)
         served.candidate = None
-        self._is_adopting = True
+        self._has_successor = True
 
     def _open_candidate(self, present: Connection) -> None:
         """Open and set up the second connection. All other connections are served meanwhile."""
@@ -400,7 +406,7 @@ class Supervisor:
         old.writer.wait_for_writer()  # afterwards no thread writes a message of the queue on it
         for request in old.writer.take_subscriptions():  # they wait for a token, or for the end of a pause
             core.requests.withdraw(request)  # each subscription is requested on the new connection instead
-        new.share_goodbye(old)
+        new.share_on_close(old)
         core.sender.retiring = old.writer
         core.sender.connection_number = new.number
         core.acknowledgements.span(old.number, new.number)
@@ -436,7 +442,7 @@ class Supervisor:
             hooks.post(name, bound=connection.number)
 
     def _set_timers(self, connection: Connection) -> None:
-        """Set the triggers of a connection that has just opened."""
+        """Set the timers of renewals for a connection that has just opened."""
         now = time.monotonic()
         self._renewal.opened(now, self._opener.lifetimes)
         announced, self._announced = self._announced, None
@@ -493,7 +499,7 @@ class Supervisor:
             core.log.write(logging.INFO, "the replaced connection: %s", _lost(disconnect))
             self._renewal.move(Event.OVERLAP_ENDED)
             if served.present is not None:
-                served.present.writer.flush()  # what has returned to the queue
+                served.present.writer.flush()  # write the messages that have returned to the queue
             return
         served.present = None
         self._report_end(connection, disconnect)
@@ -525,7 +531,7 @@ class Supervisor:
             served.wait({}, NEVER)
 
     def _heard(self, number: int, message: Any) -> None:
-        """Ask ``Renew.on`` whether a message of the server announces that a renewal is needed."""
+        """Call ``Renew.on`` with a message; if it returns True or a URL, order a renewal."""
         renewal, served = self._renewal, self._served
         retiring = served.retiring
         if renewal.options.on is None or (retiring is not None and retiring.number == number):
@@ -547,13 +553,13 @@ class Supervisor:
             self._announced = number, url  # the connection is not open yet
 
     def _replace(self, reason: str) -> None:
-        """Replace the present connection, since it brings no messages any more: by a renewal if the option ``renew`` is
-        set; otherwise it is dropped, and the next one is opened as after any loss.
+        """Replace the present connection, since no messages are received on it any more; see ``QuietWatch.replace``.
 
-        See ``QuietWatch.replace``.
+        If the option ``renew`` is set, a renewal is ordered. Otherwise the connection is dropped, and the next one is
+        opened as after any loss.
         """
         connection, renewal = self._served.present, self._renewal
-        assert connection is not None  # it calls this
+        assert connection is not None  # this is called only in a turn of the present connection
         if self._core.settings.renew is not None:
             if renewal.phase is not Phase.REFUSED:
                 renewal.order("quiet", time.monotonic())
@@ -570,7 +576,7 @@ class Supervisor:
         while not connection.over:
             present = self._served.present
             if present is not None and present is not connection and self._core.commands.given:
-                self._carry_out(present)  # it is closed within the same time
+                self._carry_out(present)  # a command to close is carried out meanwhile, not after this loop
             self._served.turn(connection, soon)
 
     def _carry_out(self, connection: Connection) -> Deadline:
@@ -601,7 +607,9 @@ class Supervisor:
         return commands.drain.sooner(Deadline.after(_DRAIN_CHECK, time.monotonic()))
 
     def _stop_replacing(self, connection: Connection) -> None:
-        """Let messages be sent again if a renewal with ``overlap=0`` holds them, since the client ends."""
+        """End the pause that a renewal with ``overlap=0`` makes before it closes the connection, since the client ends:
+        queued messages are sent again.
+        """
         if self._renewal.phase is Phase.REPLACING and connection.ending is None:
             self._renewal.move(Event.CANCELLED)
             connection.writer.is_open = True
@@ -619,21 +627,21 @@ class Supervisor:
         # Check the writer last: a message may move from the queue to the writer between the two checks.
         if done and all(one.writer.idle() for one in (connection, self._served.retiring) if one is not None):
             self.drained = True
-            politely = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
-            # The later of the two deadlines: if nearly no time is left for the drain, the closing handshake still gets
-            # that of `quick`.
-            core.commands.order_close(CloseCode.NORMAL, "", quick if quick.sooner(politely) is politely else politely)
+            usual = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
+            # The later of the two deadlines: the closing handshake gets the time until `quick`, even if the deadline of
+            # the drain is nearer.
+            core.commands.order_close(CloseCode.NORMAL, "", quick if quick.sooner(usual) is usual else usual)
         elif drain.passed(now):
             core.commands.order_close(CloseCode.NORMAL, "", quick)
 
-    # --- how the connector waits -------------------------------------------------------------------------------------
+    # --- waits for the connector, and the wait before an attempt -----------------------------------------------------
 
     def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
         """Wait until a socket is ready (see ``_network.poller.Watch``)."""
         assert self._poller is not None
-        self._dialled = [sock]
+        self._opening_sockets = [sock]
         while True:
-            seconds = self._pause(deadline)
+            seconds = self._prepare_wait(deadline)
             if seconds == 0.0 and deadline.passed(time.monotonic()):
                 raise TimeoutError
             if self._served.others(None):
@@ -645,9 +653,9 @@ class Supervisor:
     def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
         """Wait until some sockets are ready (see ``_network.poller.Watch``)."""
         assert self._poller is not None
-        self._dialled = list(socks)
+        self._opening_sockets = list(socks)
         while True:
-            seconds = self._pause(deadline)
+            seconds = self._prepare_wait(deadline)
             if self._served.others(None):
                 ready = self._served.wait(socks, Deadline.after(seconds, time.monotonic()))
             else:
@@ -659,37 +667,39 @@ class Supervisor:
         """Wait until a condition is true (see ``_network.poller.Watch``)."""
         assert self._poller is not None
         while not happened():
-            seconds = self._pause(deadline)
+            seconds = self._prepare_wait(deadline)
             if seconds == 0.0 and deadline.passed(time.monotonic()):
                 raise TimeoutError
-            self._wait_alone(seconds)
+            self._wait_without_socket(seconds)
 
     @property
     def wake(self) -> Callable[[], None]:
         """A function that ends the wait (see ``_network.poller.Watch``)."""
         return self._core.commands.wake
 
-    def _sleep(self, deadline: Deadline) -> None:
+    def _back_off(self, deadline: Deadline) -> None:
         """Wait before the next attempt; a command ends the wait."""
         try:
             while not deadline.passed(time.monotonic()):
-                self._rest(self._pause(deadline))
+                self._wait_for_wakeup(self._prepare_wait(deadline))
         except Interrupted:
             pass
 
-    def _rest(self, seconds: float | None) -> None:
-        """Wait for the wake-up alone, at most for this time."""
+    def _wait_for_wakeup(self, seconds: float | None) -> None:
+        """Wait at most for this time, while no connection is opened; make the poller if it is missing or broken."""
         try:
             if self._poller is not None and not self._poller.is_broken:
-                self._wait_alone(seconds)
+                self._wait_without_socket(seconds)
             else:
                 self._make_poller()  # then do not wait: a command may have been given before the wake-up was attached
         except OSError:  # other code has closed the wake-up, or the process has no file descriptor left for another one
             longest = _NO_WAKEUP_CHECK if seconds is None else min(seconds, _NO_WAKEUP_CHECK)
             Latch().wait(Deadline.after(longest, time.monotonic()))
 
-    def _wait_alone(self, seconds: float | None) -> None:
-        """Wait for no socket of a new connection, at most for this time."""
+    def _wait_without_socket(self, seconds: float | None) -> None:
+        """Wait for the wake-up, at most for this time, without a socket of a new connection. Open connections are
+        served meanwhile.
+        """
         assert self._poller is not None
         if self._served.others(None):
             self._served.wait({}, Deadline.after(seconds, time.monotonic()))
@@ -717,7 +727,7 @@ class Supervisor:
             self._wakeup.close()
         self._poller = self._served.poller = self._wakeup = None
 
-    def _pause(self, deadline: Deadline) -> float | None:
+    def _prepare_wait(self, deadline: Deadline) -> float | None:
         """Handle commands and timers, then return the seconds for which this thread may wait.
 
         Raises:

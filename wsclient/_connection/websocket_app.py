@@ -9,8 +9,9 @@ So the app controls the sequence (connect, read until the end, tear down), and o
 ARCHITECTURE.md explains why. The app has no callbacks, and our exceptions do not reach it; otherwise it would call
 ``on_close`` for connections that never opened, and log headers with their secrets.
 
-The app's own log records ("Websocket connected") are false here, and the I/O thread must not wait for a logging
-handler; so a filter of the logger ``websocket`` rejects the records of threads that run a ``Transport``.
+The app's own log records ("Websocket connected") are not true here: our code connects, and reports it. The I/O thread
+must not wait for a logging handler either. So a filter of the logger ``websocket`` rejects the records of threads that
+run an ``AppRunner``.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ import websocket  # noqa: E402 - first the check that this is the library
 
 check_has(websocket, "WebSocketApp", "websocket-client")
 
-__all__ = ["Transport"]
+__all__ = ["AppRunner"]
 
 _ANY_URL: Final = "ws://localhost/"
 """The app needs a URL that it can parse. No connection is made to it: ``Connector`` uses the client's URL."""
 
 
 _running: Final[set[int]] = set()
-"""The identifiers of the threads that are inside ``Transport.run``."""
+"""The identifiers of the threads that are inside ``AppRunner.run``."""
 
 
 def _is_of_another_thread(record: logging.LogRecord) -> bool:
@@ -47,11 +48,11 @@ def _is_of_another_thread(record: logging.LogRecord) -> bool:
 logging.getLogger("websocket").addFilter(_is_of_another_thread)
 
 
-class Transport:
+class AppRunner:
     """Runs successive connections on one ``WebSocketApp``. Used only by the I/O thread."""
 
     def __init__(self) -> None:
-        self._app = _App(_ANY_URL, header=self._arm)
+        self._app = _App(_ANY_URL, header=self._put_socket)
         self._open: Callable[[], socket.socket] | None = None
         self._serve: Callable[[], None] | None = None
         self._error: BaseException | None = None
@@ -67,7 +68,7 @@ class Transport:
             The exception that one of them raised, or None.
         """
         self._open, self._serve, self._error = open, serve, None
-        self._app.pilot = self
+        self._app.dispatcher = self
         _running.add(threading.get_ident())
         try:
             self._app.run_forever(skip_utf8_validation=True)
@@ -75,7 +76,8 @@ class Transport:
             _running.discard(threading.get_ident())
         return self._error
 
-    def _arm(self) -> list[str]:
+    def _put_socket(self) -> list[str]:
+        """Put our ``WebSocket`` into the app, which then connects; return no headers."""
         self._app.sock = _Socket(self._connect)
         return []
 
@@ -112,10 +114,10 @@ class Transport:
 
 
 class _App(websocket.WebSocketApp):
-    pilot: Transport
+    dispatcher: AppRunner
 
     def create_dispatcher(self, *args: Any, **kwargs: Any) -> Any:
-        return self.pilot
+        return self.dispatcher
 
 
 class _Socket(websocket.WebSocket):

@@ -3,10 +3,11 @@
 A module that defines a protocol imports from here: ``Protocol``, the classes that its ``decode`` returns (``Reply``,
 ``Failure``, ``Item``, ``End``, ``Event``, ``Call``, ``Control``), ``OLDEST`` and ``Request``. ``wsclient`` exports the
 same names. The package opens no socket, reads no clock and starts no thread. Only ``Protocol.on_session`` sends and
-waits for messages, through the ``Session`` that the client passes to it; ``_batch`` and ``_numbers`` use locks.
+waits for messages, through the ``Session`` that the client passes to it. Only ``_batch`` and ``_numbers`` use locks.
 
-The presets, protocols of well-known servers, are here only: ``ChromeDevTools``, ``HomeAssistant``, ``JupyterKernel``,
-``ObsWebSocket``, ``Ocpp``, ``OpenAIRealtime``, ``Phoenix`` and ``WebDriverBiDi``. Each is imported when first used.
+The presets are protocols of well-known servers: ``ChromeDevTools``, ``HomeAssistant``, ``JupyterKernel``,
+``ObsWebSocket``, ``Ocpp``, ``OpenAIRealtime``, ``Phoenix`` and ``WebDriverBiDi``. ``wsclient`` does not export them.
+Each is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The client calls the protocol object for ids, payloads and the meaning of incoming messages. The protocol object does no
 I/O, does not wait for messages and never calls the client. The only exception is ``on_session``, which may send and
-wait for messages, through the session that it is given. Some methods take a lock for a moment (``_batch``,
+wait for messages, through the session that is passed to it. Some methods hold a lock for a moment (``_batch``,
 ``_numbers``).
 """
 
@@ -27,8 +27,8 @@ __all__ = ["Encoder", "Protocol"]
 class Protocol:
     """Encodes messages, decodes payloads into their meaning, and correlates replies with requests.
 
-    Other protocols are subclasses. One object serves one client, so two protocols are equal only if they are the same
-    object. A protocol can be pickled if its options can, but only before a client is made with it.
+    To define another protocol, make a subclass. One object serves one client, so two protocols are equal only if they
+    are the same object. A protocol can be pickled if its options can, but only before a client is made with it.
 
     Threads: one thread at a time calls ``new_id``. ``decode``, ``final``, ``reset``, ``goodbye`` and ``on_session`` run
     on the I/O thread. Any number of threads may call the other methods at the same time; ``stream_of`` runs on the
@@ -41,7 +41,7 @@ class Protocol:
             in the send queue. A subscription counts until its first answer, or not at all if no answer is awaited.
         replies_in_order: whether each reply answers the oldest request (``Reply(OLDEST, value)``). If so, a request
             that times out or is cancelled after it was written ends the connection, since later replies could no longer
-            be assigned to their requests. The first reply with the id ``OLDEST`` has the same effect.
+            be assigned to their requests. The first reply with the id ``OLDEST`` sets it to True.
         heartbeat: seconds between two heartbeat messages of the protocol, and a function that makes such a message. If
             the function returns a ``Request``, the heartbeat gets an id, and a missing answer ends the connection.
         json: the client's codec, an object with ``dumps`` and ``loads``, or None; the client sets it.
@@ -129,12 +129,12 @@ class Protocol:
             payload: ``str`` of a text message, ``bytes`` of a binary one.
 
         Returns:
-            One meaning, or several in their order; None if the message means nothing.
+            One meaning, or several in their order; None if the message has no meaning for the client.
 
         Raises:
             ProtocolError: the connection can't be used any more; it is closed with 1002.
-            MessageTooBig: the same, with 1009.
-            Exception: the message is skipped, and the error reported to ``on_error``.
+            MessageTooBig: the connection is closed with 1009.
+            Exception: the message is skipped, and the error is reported to ``on_error``.
         """
         return Event(_codec.decode(payload, self.json))
 
@@ -203,7 +203,7 @@ class Protocol:
 
         Args:
             request: a copy of the subscription's message.
-            id: the id that the message is sent with; in the first call another id, as a sample.
+            id: the id that the message is sent with; in the first call a sample, which is not sent.
             reply: the server's answer; None before it was received.
 
         Returns:
@@ -325,8 +325,9 @@ class Protocol:
 class _StoredRequest(Encoder):
     """A request that is stored as a message, for protocols that can encode it only together with its id.
 
-    It may wait in the queue while a renewed connection takes over. Then the protocol object of that connection encodes
-    it, since its state (the requests whose answers it expects) belongs to one connection.
+    The request may still be queued when the new connection of a renewal takes over. Then the protocol object of the new
+    connection encodes it, since the state of a protocol object (the requests whose answers it expects) belongs to one
+    connection.
     """
 
     __slots__ = ("_message", "_protocol")

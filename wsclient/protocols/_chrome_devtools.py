@@ -32,8 +32,8 @@ class ChromeDevTools(Commands):
     member ``sessionId`` stands beside ``method``.
 
     The topic of an event is its method; ``event["sessionId"]`` is its session, ``event["params"]`` its content. A
-    domain sends events after its method ``enable``. ``subscribe()`` needs ``match=``, since an event does not say which
-    command it belongs to.
+    domain sends events after its method ``enable`` was called. ``subscribe()`` needs ``match=``, since an event does
+    not contain the id of a command.
 
     An error is raised as a ``RemoteError``. A command whose target is closed before the answer is never answered, so
     it ends at its timeout; the event ``Target.detachedFromTarget`` reports that a session is gone. Sessions end with

@@ -165,7 +165,8 @@ def decode_array(text: str, most: int) -> Any:
         most: how many elements can be used.
 
     Returns:
-        The result of ``decode(text, JSON)``; of an array with more elements, the first ``most + 1``.
+        The result of ``decode(text, JSON)``; for an array with more than ``most`` elements, its first ``most + 1``
+        elements.
     """
     values: list[Any] = []
     skip = _SPACE.match

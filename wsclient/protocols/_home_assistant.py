@@ -24,20 +24,21 @@ class HomeAssistant(Commands):
             for event in changes:
                 show(event["data"]["entity_id"])
 
-    Each connection logs in. A refused token is fatal, although the server closes with 1000, as it does when it
-    restarts. Afterwards the connection permits the server to send several messages in one frame.
+    On each connection the client logs in. A refused token is fatal. (The close code does not show that the token was
+    refused: the server closes with 1000, as it does when it restarts.) After the log-in the client permits the server
+    to send several messages in one frame.
 
     Every command has an id, and ids must rise; the client assigns them, so do not choose your own. Commands that
     subscribe (``subscribe_events``, ``subscribe_trigger``, ``render_template`` …) need ``client.subscribe()``: their
-    events have the command's id, and ``unsubscribe_events`` ends them. What arrives is the member ``event`` of such a
-    message. The events of a subscription that was made with ``call()`` go to ``client.on()``, with their ``event_type``
-    as the topic, to ``listen()`` and ``on_message``.
+    events have the command's id, and ``unsubscribe_events`` ends them. The subscription returns the member ``event`` of
+    each of these messages. The events of a subscription that was made with ``call()`` go to ``client.on()``, with their
+    ``event_type`` as the topic, to ``listen()`` and ``on_message``.
 
     An error is raised as a ``RemoteError``: its code is a string such as ``"not_found"``, its data the error object.
 
     The rules are those of developers.home-assistant.io/docs/api/websocket; the close code, rising ids and
-    ``supported_features`` are in github.com/home-assistant/core, ``homeassistant/components/websocket_api``. It is
-    tested with a server of the tests that follows them; with Home Assistant itself (2025.4.4) it was tested by hand.
+    ``supported_features`` are in github.com/home-assistant/core, ``homeassistant/components/websocket_api``. The tests
+    use a server of their own that follows these rules; with Home Assistant itself (2025.4.4) it was tested by hand.
 
     Args:
         access_token: a long-lived access token, or a function that returns an access token; it is called on the I/O
@@ -75,12 +76,12 @@ class HomeAssistant(Commands):
         try:
             session.request(_FEATURES)
         except RemoteError as error:
-            if error.code != "unknown_command":  # the server is older than this command: it sends single messages
+            if error.code != "unknown_command":  # an older server does not know it, and sends single messages
                 raise
 
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
-        """The command's id. The first call has the sample 0, which is no id in this API, so that the result of the
-        command is awaited.
+        """The command's id. In the first call the id is the sample 0, which is no id in this API. There is no key then,
+        so that the result of the command is awaited.
         """
         return id or None
 

@@ -26,8 +26,8 @@ READABLE: Final = 4096
 """A request of more bytes is not decoded to find its method for the text of an error."""
 
 _MOST_LONGER: Final = 8
-"""A received message is compared with a request only if the request has at most so many times the message's bytes. An
-echo may be shorter than the request, since a server may send ``é`` (two bytes) for ``\\u00e9`` (six)."""
+"""A received message is compared with a request only if the request is at most this many times as long as the message,
+in bytes. An echo may be shorter than the request, since a server may send ``é`` (two bytes) for ``\\u00e9`` (six)."""
 
 _INTERNAL_ERROR: Final = -32603
 """JSON-RPC's code for an internal error (JSON-RPC 2.0 §5.1), used for an error that has no code."""
@@ -37,8 +37,9 @@ class JsonId(Protocol):
     """A request is a JSON object with an id; its reply is a JSON object with the same id.
 
     A message without an id gets one from a counter; a message with an id keeps it. Ids from the counter are never used
-    twice, and rise in the order of writing. An incoming object with an id *and* a method is a call, not a reply; but if
-    it equals the request in flight under that id, it is the echo of an echo server, and the reply.
+    twice, and rise in the order of writing. An incoming object with an id *and* a method is a call, not a reply. There
+    is one exception: if it equals the request in flight that has this id, the server is an echo server, and the object
+    is the reply.
 
     Each argument that is a member's name may also be a path into nested objects, as a tuple: ``("header", "msg_id")``.
 
@@ -46,9 +47,9 @@ class JsonId(Protocol):
         key: the member that contains the id.
         reply_key: the member of a reply that contains the id; by default ``key``.
         ids: ``int`` for a counter, ``str`` for a counter as strings, ``"uuid"`` for random UUIDs, or a function that
-            returns an id that this client has not used before. Use ``"uuid"`` if the server sends a reply to other
-            clients too (Jupyter kernels, chat rooms, a bus of devices): two clients with counters use the same ids, and
-            each would take replies to the other for its own. Use it too if an id must be hard to guess.
+            returns an id that this client has not used before. Use ``"uuid"`` if the server sends each reply to several
+            clients (Jupyter kernels, chat rooms, a bus of devices): two clients with counters use the same ids, so each
+            would accept replies to the other's requests. Use it too if an id must be hard to guess.
         result: the member of a reply that ``request()`` returns; None to return the whole reply.
         error: the member that a reply has only if it is an error; or a function that takes the reply and returns its
             error, or None if there is none. ``code``, ``message`` (or ``reason``) and ``data`` of the error become
@@ -105,10 +106,10 @@ class JsonId(Protocol):
         self._is_flat = len(self._key) == len(self._reply_key) == 1
         self._head = f"{{{json.dumps(self._key[0])}:".encode()
         self._numbers = Numbers()
-        self._whole = self._encodes_by_id()
+        self._needs_id_first = self._encodes_by_id()
         kind = type(self)
         self._is_fast = (
-            not self._whole
+            not self._needs_id_first
             and kind.id_of is JsonId.id_of
             and kind._encoder is JsonId._encoder
             and kind._with_fixed_members is JsonId._with_fixed_members
@@ -354,7 +355,7 @@ class JsonId(Protocol):
 
     def _encoder(self, message: Any) -> Encoder:
         """Encode the message once, without its id; the id is inserted as the first member when it is assigned."""
-        if self._whole:
+        if self._needs_id_first:
             return super()._encoder(message)
         key = self._key[0]
         others = self._with_fixed_members(message)

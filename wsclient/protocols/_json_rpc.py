@@ -19,10 +19,10 @@ class JsonRpc(JsonId):
 
     Params may be a list or a dict. ``request([...])`` sends a list of messages as one batch. A call of the server is
     answered by the handler that ``client.handle()`` registered for its method; a call without a handler is answered
-    with the error -32601 (method not found). Notifications are events whose topic is their method. Subscriptions as
-    Ethereum nodes offer them need no options: the reply to a method ``<prefix>_subscribe`` (such as ``eth_subscribe``)
-    is the subscription's key, its events have the key in ``params.subscription``, and ``<prefix>_unsubscribe`` ends the
-    subscription.
+    with the error -32601 (method not found). Notifications are events whose topic is their method. Subscriptions in the
+    form of Ethereum nodes need no options. In this form the reply to a method ``<prefix>_subscribe`` (such as
+    ``eth_subscribe``) is the subscription's key. Its events have this key in ``params.subscription``. The method
+    ``<prefix>_unsubscribe`` ends the subscription.
 
     Args:
         version: the value of the member ``"jsonrpc"`` of every message; None to leave this member out, as the Chrome

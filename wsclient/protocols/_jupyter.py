@@ -50,12 +50,12 @@ class JupyterKernel(Protocol):
     Messages that answer no request of this client (outputs of other clients of the same kernel, comm messages) are
     events; their topic is the message type. ``client.notify("comm_msg", {...})`` sends a message without an answer.
 
-    Where the kernel reads a line (``input()``), it sends a call: if the request's content has ``"allow_stdin": True``,
-    the function of ``client.handle("input_request", ...)`` takes ``{"prompt": ..., "password": ...}`` and returns the
-    line. If it raises, or if there is none, the kernel gets an end of file.
+    If code reads a line (``input()``), and the content of the request has ``"allow_stdin": True``, the kernel makes a
+    call. The function of ``client.handle("input_request", ...)`` receives ``{"prompt": ..., "password": ...}`` and
+    returns the line. If it raises, or if there is no such function, the kernel receives an end of file.
 
-    The URL is ``ws://HOST:PORT/api/kernels/KERNEL_ID/channels?token=TOKEN``; with ``&session_id=ID`` the server keeps
-    what a kernel sends while the client is not connected.
+    The URL is ``ws://HOST:PORT/api/kernels/KERNEL_ID/channels?token=TOKEN``; with ``&session_id=ID`` the server stores
+    the messages that a kernel sends while the client is not connected.
 
     Args:
         username: the user's name in the messages.
@@ -76,8 +76,9 @@ class JupyterKernel(Protocol):
 
     def reset(self) -> None:
         """Forget the requests of the previous connection."""
-        # The requests that have not ended, and which half of the end came: the reply, _IDLE, or nothing (None). The
-        # two come from different sockets of the kernel, so in any order.
+        # A request ends when both its reply and the status "idle" were received. They come from different sockets of
+        # the kernel, so in any order. For each request that has not ended: the one that was received, the reply or
+        # `_IDLE`; None if neither was received.
         self._asked: dict[str, Any] = {}
 
     def new_id(self) -> str:
@@ -135,7 +136,7 @@ class JupyterKernel(Protocol):
         """The meaning of a message of the kernel.
 
         Raises:
-            ValueError, LookupError: it has another form than the protocol says.
+            ValueError, LookupError: its form is not that of the protocol.
         """
         if isinstance(payload, str):
             return Event(_codec.decode(payload, self.json))
@@ -154,7 +155,7 @@ class JupyterKernel(Protocol):
         return self._half(id, message, state)
 
     def _half(self, id: str, message: dict[str, Any], state: Any) -> Incoming:
-        """The reply to a request, or the status of the kernel: the request ends with the second of reply and idle."""
+        """The meaning of the reply to a request, or of a status of the kernel; see ``_asked``."""
         if state is not None and state != _IDLE:
             return Control()  # busy
         other, this = self._asked[id], message if state is None else _IDLE

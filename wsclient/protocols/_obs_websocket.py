@@ -38,17 +38,17 @@ class ObsWebSocket(Commands):
         obs.call("SetCurrentProgramScene", {"sceneName": "Break"})
         results = obs.request(ObsWebSocket.batch(["GetStats", ("GetSceneItemList", {"sceneName": "Break"})]))
 
-    Each connection identifies itself, with the password if OBS asks for it. The client does not reconnect after 4009
-    (wrong password), 4010 (OBS has no version 1 of the protocol) and 4011 (a person pressed "Kick"; the protocol
+    The client identifies itself on each connection, with the password if OBS asks for it. It does not reconnect after
+    4009 (wrong password), 4010 (OBS has no version 1 of the protocol) and 4011 (a person pressed "Kick"; the protocol
     forbids to reconnect). An unsuccessful request is raised as a ``RemoteError`` with the code of its status.
 
-    What arrives for an event is an object with ``eventType``, ``eventIntent`` and ``eventData``; ``eventType`` is its
+    The message of an event is an object with ``eventType``, ``eventIntent`` and ``eventData``; ``eventType`` is its
     topic. ``client.send({"op": 3, "d": {"eventSubscriptions": mask}})`` changes the mask of this connection; OBS
     answers it with a message ``{"op": 2, ...}``, which goes to ``on_message``.
 
     The rules are those of github.com/obsproject/obs-websocket, ``docs/generated/protocol.md`` ("Connection steps",
-    "Creating an authentication string", "Message Types", "WebSocketCloseCode"). It is tested with a server of the tests
-    that follows them, and with OBS Studio 29 (obs-websocket 5.1).
+    "Creating an authentication string", "Message Types", "WebSocketCloseCode"). The tests use a server of their own
+    that follows these rules, and OBS Studio 29 (obs-websocket 5.1).
 
     Args:
         password: the password of the server; None if it asks for none.
@@ -84,8 +84,8 @@ class ObsWebSocket(Commands):
         Args:
             requests: each is a request type, or a pair of a request type and its data.
             halt_on_failure: whether OBS stops after the first failure; then the list ends with it.
-            execution: ``RequestBatchExecutionType``; 0 (the default of OBS) as fast as possible, 1 in step with the
-                frames, 2 in parallel.
+            execution: ``RequestBatchExecutionType``; 0 (the default of OBS) as fast as possible, 1 synchronized with
+                the video frames, 2 in parallel.
         """
         members = []
         for one in requests:
@@ -100,7 +100,7 @@ class ObsWebSocket(Commands):
         """Answer ``Hello`` with ``Identify``, and wait for ``Identified``.
 
         Raises:
-            SessionError: OBS asks for a password and none was given (fatal), or it answered with something else.
+            SessionError: OBS requires a password and none was given (fatal), or it sent another message.
         """
         hello = session.recv()
         data = _data(hello, _HELLO)

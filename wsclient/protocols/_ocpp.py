@@ -36,13 +36,14 @@ class Ocpp(Protocol):
     package ``ocpp`` has classes and schemas for them, see ``examples/ocpp_payloads.py``.
 
     One call of the client is in flight at a time (OCPP-J 1.6 §4.1.1); the others wait in the send queue. A call that
-    was not answered within its ``timeout`` no longer counts. This does not delay answers to the central system, which
-    ends its calls after some seconds without an answer: a handler that needs longer than a moment should have
-    ``workers=1``, so that it does not wait for hooks.
+    was not answered within its ``timeout`` no longer counts. This limit does not delay answers to calls of the central
+    system. The central system waits only some seconds for an answer, so use ``workers=1`` for a handler that takes
+    longer than a moment: it then does not wait for hooks.
 
-    The interval of ``Heartbeat`` is in the answer to ``BootNotification``. Call it from ``on_session``. A heartbeat is
-    sent before the queue; with ``only_if_idle=True`` it is sent when no call is in flight, provided that calls time out
-    sooner than the interval::
+    The interval of ``Heartbeat`` is in the answer to ``BootNotification``. Call ``BootNotification`` from
+    ``on_session``. A heartbeat is sent before the queued messages, perhaps while a call is in flight. With
+    ``only_if_idle=True`` it is sent only after an interval without a message, so no call is in flight then if the
+    time-outs of calls are shorter than the interval::
 
         def on_session(client, session):
             session.heartbeat(session.call("BootNotification", {...})["interval"])

@@ -42,18 +42,19 @@ class OpenAIRealtime(Protocol):
 
     ``request()`` of a client event returns the server event that answers it: ``response.done``, ``session.updated``,
     ``conversation.item.added``… ``client.call("session.update", {"session": {...}})`` is the same. An ``error`` event
-    that names the request, and a response with the status ``failed``, are raised as a ``RemoteError``. Other client
-    events have no answer; ``client.send()`` them (``input_audio_buffer.append``, ``response.cancel``). Server events
-    that answer no request, as those of responses that voice detection has started, are events whose topic is their
-    ``type``. ``event_id`` is added to each request; a response has it in its ``metadata`` too, an item as its ``id``.
+    that contains the request's id, and a response with the status ``failed``, are raised as a ``RemoteError``. Other
+    client events (``input_audio_buffer.append``, ``response.cancel``) have no answer; use ``client.send()`` for them.
+    Server events that answer no request, for example those of responses that voice detection has started, are events
+    whose topic is their ``type``. The client adds ``event_id`` to each request. It also writes this id into the
+    ``metadata`` of a response, and into the ``id`` of an item that has none.
 
-    A session has one response at a time: until it has ended, the server refuses another ``response.create`` with the
-    code ``conversation_already_has_active_response`` (but for one with ``"conversation": "none"``). Closing the stream
+    A session has one response at a time. Until it has ended, the server refuses another ``response.create`` with the
+    code ``conversation_already_has_active_response``, except one with ``"conversation": "none"``. Closing the stream
     of a response cancels the response.
 
     A session ends after 60 minutes. ``renew=OpenAIRealtime.renew`` opens another one after 52 to 58 minutes, and the
-    present one serves until its response is complete, at most a minute. The new session knows nothing of the old one:
-    ``on_session`` must configure it, and may create the items that it should remember::
+    present one serves until its response is complete, at most a minute. The new session has none of the configuration
+    and items of the old one: ``on_session`` must configure it, and may create items again::
 
         def on_session(client, session):
             session.call("session.update", {"session": {"type": "realtime", "instructions": "..."}})

@@ -49,7 +49,7 @@ class Phoenix(Protocol):
     Subscribe again to rejoin. ``subscription.reply`` is the response to the join. The events of a channel without a
     subscription are passed to ``client.on(topic)``.
 
-    The URL must end with ``/websocket?vsn=2.0.0``. Parameters of the connection (a token) belong to it, too.
+    The URL must end with ``/websocket?vsn=2.0.0``; further parameters of the connection, such as a token, follow it.
 
     Supabase: the URL is ``wss://PROJECT.supabase.co/realtime/v1/websocket?apikey=KEY&vsn=2.0.0``, a topic begins with
     ``realtime:``, ``params`` is ``{"config": {...}, "access_token": ...}``, and ``heartbeat`` is at most 25. Renew the
@@ -69,8 +69,8 @@ class Phoenix(Protocol):
         self._numbers = Numbers()
         # Of the join_refs. Callers' threads encode joins, while another thread calls `new_id`.
         self._join_numbers = SharedNumbers()
-        # The join_ref of each topic, the same on all connections: a server ignores messages with another one, and a
-        # message of send() may be encoded before the connection is lost, and written after the next one has joined.
+        # The join_ref of each topic. It is the same on all connections: a message of send() may be encoded before the
+        # connection is lost, and written on the next one. There the server would ignore it if its join_ref differed.
         self._join_refs: dict[str, str] = {}
         self.reset()
 
@@ -79,12 +79,12 @@ class Phoenix(Protocol):
         self._joins: dict[str, str] = {}  # of each join_ref, the id of the request that joined; I/O thread only
 
     def on_session(self, session: Session) -> None:
-        """Ask for the payload of joins."""
+        """Call the function ``params``, if it is one, for the payload of joins."""
         if callable(self._params):
             self._payload = self._params()
 
     def new_id(self) -> str:
-        """A number as a string, as the JavaScript client has it."""
+        """A number as a string, as in Phoenix's JavaScript client."""
         return str(self._numbers.next())
 
     def encode(self, message: Any) -> str | bytes:
@@ -125,7 +125,7 @@ class Phoenix(Protocol):
         """A reply, the end of a channel, or an event of a channel.
 
         Raises:
-            ValueError, LookupError: a binary message has another form than the protocol says.
+            ValueError, LookupError: the form of a binary message is not that of the protocol.
         """
         if isinstance(payload, bytes):
             return self._meaning(self._frame(payload))

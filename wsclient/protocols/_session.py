@@ -62,10 +62,10 @@ class Session:
         raise NotImplementedError
 
     def heartbeat(self, every: float) -> None:
-        """Change the interval of the heartbeat on this connection, often to what the server has demanded.
+        """Change the interval of the heartbeat on this connection, for example to the one that the server demands.
 
-        It concerns the heartbeat of the option ``heartbeat=``, or else that of the message protocol. The next
-        connection begins with the interval that was configured.
+        This is the heartbeat of the option ``heartbeat=``; without this option, that of the message protocol. The next
+        connection begins with the configured interval.
 
         Args:
             every: seconds between two heartbeats, and from the opening of the connection to its first one.

@@ -19,15 +19,16 @@ class WebDriverBiDi(Commands):
             client.call("browsingContext.navigate", {"context": context, "url": url, "wait": "complete"})
             text = entries.get(timeout=10)["params"]["text"]
 
-    A session is made in one of two ways. A WebDriver session with the capability ``webSocketUrl: true`` exists already
-    when the client connects to the URL that this capability has in the answer; it is ended by the program that made it.
-    With ``capabilities=`` the client makes a session itself (``session.new``) at a URL that ends with ``/session``, and
-    ends it when it is closed (``session.end``); the answer to ``session.new`` is in ``client.memo["session.new"]``.
+    A session is made in one of two ways. In the first way, another program makes a WebDriver session with the
+    capability ``webSocketUrl: true``, and ends it. The answer of the browser contains a URL under the name of this
+    capability; the client connects to this URL. In the second way, with ``capabilities=``, the client makes a session
+    itself (``session.new``) at a URL that ends with ``/session``. The client ends it (``session.end``) when the client
+    is closed. The answer to ``session.new`` is in ``client.memo["session.new"]``.
 
-    A lost connection does not end its session. A URL with the session's id leads back to it, so a client that makes its
-    session needs a function as its URL: without one, a reconnect makes a second session, which a browser that permits
-    one at a time refuses. A browser that has restarted refuses this URL, since it does not know the session; then
-    ``forget`` lets the next attempt make another one::
+    A lost connection does not end its session. To use the session again, a client that makes its session needs a
+    function as its URL, which returns a URL with the session's id. Otherwise a reconnect makes a second session, which
+    a browser that permits one session refuses. A browser that has restarted refuses the URL, since it does not have the
+    session any more; then the function ``forget`` makes the next attempt make another session::
 
         def url():
             made = client.memo.get("session.new")
@@ -41,16 +42,18 @@ class WebDriverBiDi(Commands):
         again = wsclient.Reconnect(should_retry=forget)
         client = wsclient.Client(url, protocol=WebDriverBiDi(capabilities={}), reconnect=again)
 
-    Firefox (as of version 153) does not follow the document here, if the client has made the session: the URL of the
-    session answers 404, and another session is refused with ``"session not created"``. So after a lost connection the
-    client tries again until Firefox has restarted; ``client.reconnect()`` loses the session, too. By its source code
-    (``remote/webdriver-bidi/WebDriverBiDi.sys.mjs``) Firefox keeps the URL of a session that was made over HTTP.
+    Firefox (as of version 153) does not follow the document if the client has made the session: a request for the URL
+    of the session is answered with 404, and another session is refused with ``"session not created"``. So after a lost
+    connection the client tries again until Firefox has restarted; ``client.reconnect()`` loses the session, too. By its
+    source code (``remote/webdriver-bidi/WebDriverBiDi.sys.mjs``) Firefox keeps the URL of a session that was made over
+    HTTP.
 
     An error is raised as a ``RemoteError``: its code is a string such as ``"no such frame"``, its data the stack trace.
 
     The topic of an event is its method, such as ``log.entryAdded``, for ``client.on()``. ``client.subscribe()``
     recognises its messages if ``session.subscribe`` names one event and no contexts; with several events, a whole
-    module (``"log"``) or contexts it needs ``match=``. When it is closed, it ends the browser's subscription only.
+    module (``"log"``) or contexts it needs ``match=``. When it is closed, the browser ends the subscription with its
+    id, not other subscriptions to the same event.
 
     The rules are those of www.w3.org/TR/webdriver-bidi, sections "Protocol" and "The session Module". It is tested
     with chromedriver and Chromium, and with Firefox ESR 153.

@@ -1,6 +1,7 @@
 """``wsclient bench`` against servers of the testing kit, in this process."""
 
 import _thread
+import io
 import json
 import logging
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 import wsclient
 from tests.support import LONG, Server, eventually
+from tests.support.commands import Lines
 from tests.support.server import reset
 from wsclient.cli import main
 from wsclient.cli.load import kind_of
@@ -154,9 +156,10 @@ def test_errors_of_the_server_are_counted(capsys):
     assert (found["errors"], found["requests"]) == ({"error reply": 5}, 0)
 
 
-def test_timeouts_are_counted(capsys):
+@pytest.mark.parametrize("message", [("--data", "1"), ("--call", "echo")])
+def test_timeouts_are_counted(capsys, message):
     with Server(lambda connection, message: None) as server:
-        found = bench(capsys, server, "--data", "1", "-n", "1", "-c", "1", "--timeout", "0.1", code=4)
+        found = bench(capsys, server, *message, "-n", "1", "-c", "1", "--timeout", "0.5", code=4)
     assert (found["errors"], found["requests"]) == ({"timeout": 1}, 0)
 
 
@@ -200,12 +203,43 @@ def test_without_retries_the_measurement_ends_with_its_last_connection(capsys):
     assert (found["reconnects"], found["unanswered"]) == (0, 0)
 
 
+WEARY = """
+import wsclient
+
+class Weary(wsclient.JsonId):
+    made = 0
+
+    def id_of(self, message):
+        self.made += 1
+        if self.made > 3:
+            raise ValueError("Enough.")
+        return super().id_of(message)
+"""
+"""The command encodes the first message as a trial, so two are sent."""
+
+
+@pytest.mark.parametrize(
+    ("times", "requests", "errors"), [(("-t", "100"), 2, {"ValueError": 1}), (("-t", "1", "--warmup", "100"), 0, {})]
+)
+def test_a_request_that_can_not_be_sent_ends_its_connection(
+    capsys, server, tmp_path, monkeypatch, times, requests, errors
+):
+    (tmp_path / "weary_protocol.py").write_text(WEARY)
+    monkeypatch.chdir(tmp_path)
+    message = ("--data", '{"method":"echo"}', "--protocol", "weary_protocol:Weary")
+    found = bench(capsys, server, *message, "-c", "1", *times, code=5)
+    assert (found["requests"], found["errors"], found["unanswered"]) == (requests, errors, 0)
+    assert found["connections_ended"] == 1
+    assert len(server.received) == 2
+
+
 def test_the_kinds_of_errors():
     errors = (wsclient.RequestTimeout("x"), wsclient.ConnectionLost("x"), wsclient.ClientClosed("x"), KeyError())
     assert [kind_of(error) for error in errors] == ["timeout", "connection lost", "connection lost", "KeyError"]
 
 
-def test_ctrl_c_ends_the_measurement_and_its_summary_is_printed(capsys):
+@pytest.mark.parametrize("model", [(), ("--rate", "500")])
+def test_ctrl_c_ends_the_measurement_and_its_summary_is_printed(capsys, model):
     seen = []
 
     def interrupt(connection, message):
@@ -215,9 +249,11 @@ def test_ctrl_c_ends_the_measurement_and_its_summary_is_printed(capsys):
         return message if len(seen) < 20 else None
 
     with Server(interrupt) as server:
-        found = bench(capsys, server, "--data", "1", "-t", "100", "-c", "1", code=130)
+        found = bench(capsys, server, "--data", "1", "-t", "100", "-c", "1", *model, code=130)
     assert found["interrupted"]
-    assert (found["requests"], found["unanswered"], found["errors"]) == (19, 1, {})
+    assert (found["requests"], found["errors"]) == (19, {})
+    assert found["unanswered"] >= 1
+    eventually(lambda: "wsclient-bench" not in [thread.name for thread in threading.enumerate()])
 
 
 # --- the output ------------------------------------------------------------------------------------------------------
@@ -229,6 +265,40 @@ def test_text_is_for_people(capsys, server):
     assert "5 answered" in out
     assert "Histogram" in out
     assert (err, "\x1b" in out) == ("", False)
+
+
+class AsciiTerminal(io.TextIOWrapper):
+    def __init__(self):
+        super().__init__(io.BytesIO(), "ascii")
+
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_that_shows_only_ascii_gets_ascii(server, monkeypatch):
+    terminal = AsciiTerminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["bench", server.url, "--data", "1", "-n", "5", "-c", "1"]) == 0
+    text = terminal.buffer.getvalue().decode()
+    assert "Histogram" in text
+    assert "#####" in text
+    assert "\\" not in text  # nothing had to be escaped
+
+
+def test_a_terminal_shows_that_only_replies_are_awaited(capsys, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Lines(is_terminal=True))
+    screen = sys.stderr
+
+    def answer_when_shown(connection, message):
+        while "waiting for 1 repl" not in screen.line():
+            pass
+        return message
+
+    with Server(answer_when_shown) as server:
+        # With room for a second request, the connection finds out that there is none.
+        assert main(["bench", server.url, "--data", "1", "-n", "1", "-c", "1", "--pipeline", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["requests"] == 1
 
 
 def test_csv_and_a_chart(capsys, server, tmp_path):
@@ -295,6 +365,19 @@ def test_a_refused_connection_ends_all_others(capsys, server):
     assert "403" in failing(capsys, server.url, "--data", "1", "-c", "5", code=3)
     eventually(lambda: not [thread for thread in threading.enumerate() if thread.name.endswith("-io")])
     assert server.received == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on open files")
+def test_a_limit_on_open_files_that_is_too_low_is_raised(capsys, server):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (250, hard))
+    try:
+        assert bench(capsys, server, "--data", "1", "-n", "2", "-c", "2")["requests"] == 2
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 250
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_help_has_examples(capsys):

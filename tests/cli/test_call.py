@@ -76,6 +76,12 @@ def test_without_a_protocol_the_first_message_is_printed(capsys):
     assert capsys.readouterr().out == 'not json, {"id":1,"method":"x"}\nnot json, 5\n'
 
 
+def test_an_event_before_the_reply_is_not_printed(capsys):
+    with Server(lambda connection, message: connection.send('{"event": 1}') or answer(connection, message)) as server:
+        assert main(["call", server.url, "echo", "a:=1"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"] == {"a": 1}
+
+
 def test_bytes_are_printed_as_base64_or_raw(capfdbinary, tmp_path):
     (tmp_path / "data").write_bytes(b"\xff\x00\n")
     with Server() as server:
@@ -105,6 +111,18 @@ def test_unordered_replies_have_the_index_of_their_line(capsys, monkeypatch):
         assert main(["call", "--protocol", "id=id", server.url, "-d", "-", "--unordered"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["index"], line["reply"]["n"]) for line in lines] == [(1, 1), (0, 0), (2, 2)]
+
+
+def test_an_unordered_reply_may_come_late(capsys, monkeypatch):
+    def answer_late(connection, message):
+        threading.Event().wait(SHORT)  # many times _POLL
+        return message
+
+    monkeypatch.setattr("wsclient.cli.call._POLL", SHORT / 100)
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"n": 0}\n'))
+    with Server(answer_late) as server:
+        assert main(["call", "--protocol", "id=id", server.url, "-d", "-", "--unordered"]) == 0
+    assert json.loads(capsys.readouterr().out)["reply"]["n"] == 0
 
 
 def test_lines_without_a_protocol_give_as_many_messages(capsys, monkeypatch):
@@ -225,8 +243,8 @@ def test_a_refused_upgrade_is_exit_code_3(capsys):
 
 
 def test_a_reply_that_does_not_come_is_exit_code_4(server, capsys):
-    assert main(["call", server.url, "silent", "--timeout", "0.1"]) == 4
-    assert main(["call", server.url, "-d", '{"method": "silent"}', "--timeout", "0.1"]) == 4
+    assert main(["call", server.url, "silent", "--timeout", "0.5"]) == 4
+    assert main(["call", server.url, "-d", '{"method": "silent"}', "--timeout", "0.5"]) == 4
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 

@@ -43,6 +43,20 @@ def test_data_that_is_no_certificate_raises_a_value_error(issued):
 
 
 @pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07"),  # version 8
+        (b"\x06\x03\x55\x1d\x23", b"\x06\x03\x55\x1d\x11"),  # two extensions with names
+    ],
+)
+def test_a_certificate_that_violates_its_standard_raises_a_value_error(issued, part, other):
+    der = der_of(issued.cert_chain_pems[0])
+    assert der.count(part) == 1
+    with pytest.raises(ValueError):  # noqa: PT011  (the text is that of cryptography)
+        decode(der.replace(part, other))
+
+
+@pytest.mark.parametrize(
     ("host", "matches"),
     [
         ("example.org", True),

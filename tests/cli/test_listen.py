@@ -1,6 +1,8 @@
 """``wsclient listen``: messages as lines, across reconnects, until a condition, Ctrl-C or a closed pipe."""
 
 import json
+import os
+import queue
 import re
 import signal
 import subprocess
@@ -10,9 +12,13 @@ import threading
 import pytest
 
 from wsclient.cli import main
+from wsclient.cli.listen import _Pump
 from wsclient.testing import Server
 
 from ..support import LONG, SHORT
+from ..support.raw import frame
+from ..support.stage import until_the_end
+from ..support.standin import put, running, take
 
 EVENTS = [{"type": "a", "n": 1}, {"type": "b", "n": 2}, {"type": "a", "n": 3}]
 
@@ -212,6 +218,28 @@ def test_without_retries_it_ends_when_the_server_closes_the_connection(count, co
     assert capsys.readouterr().out == "1\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGUSR1")
+@pytest.mark.parametrize(("count", "code"), [([], 0), (["-C", "2"], 5)])
+def test_messages_are_printed_although_the_connection_ends_before_the_command_knows_that_it_is_open(
+    count, code, stage, capsys
+):
+    ended = threading.Event()
+
+    def say_and_close(peer):
+        os.kill(os.getpid(), signal.SIGUSR1)  # the main thread, which waits for the connection, stops
+        peer.upgrade(then=frame(1, b"1") + frame(8, b"\x03\xe8"))
+        until_the_end(peer)
+        ended.set()
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: ended.wait(LONG))
+    try:
+        with stage(say_and_close) as raw:
+            assert main(["listen", "--retry", "0", raw.url, *count]) == code
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert capsys.readouterr().out == "1\n"
+
+
 def test_a_subscription_that_the_server_refuses_is_requested_once(capsys):
     def refuse(connection, message):
         connection.send(json.dumps({"id": json.loads(message)["id"], "error": {"code": 5, "message": "no"}}))
@@ -220,6 +248,38 @@ def test_a_subscription_that_the_server_refuses_is_requested_once(capsys):
         arguments = ["--protocol", "jsonrpc", "--subscribe", '{"method": "s"}']
         assert main(["listen", server.url, *arguments]) == 1
         assert len(server.received) == 1
+
+
+def test_the_messages_of_a_subscription_that_its_protocol_recognises_are_printed(capsys):
+    def serve(connection):
+        assert take(connection)["type"] == "connection_init"
+        put(connection, {"type": "connection_ack"})
+        id = take(connection)["id"]
+        for n in (1, 2):
+            put(connection, {"id": id, "type": "next", "payload": {"n": n}})
+        while True:
+            take(connection)
+
+    subscribe = ["--protocol", "graphql", "--subscribe", '{"query": "subscription { n }"}']
+    with running(serve, subprotocols=["graphql-transport-ws"]) as url:
+        assert main(["listen", url, *subscribe, "-C", "2"]) == 0
+    assert lines(capsys) == [{"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize(("is_subscription", "ends"), [(True, 0), (False, 1)])
+def test_other_messages_may_come_after_the_end_of_a_subscription(is_subscription, ends):
+    messages = queue.Queue()
+    _Pump(iter([1, 2]), messages, is_subscription=is_subscription).run()
+    assert [messages.get_nowait(), messages.get_nowait()] == [1, 2]
+    assert messages.qsize() == ends
+
+
+def test_a_subscription_that_can_not_be_sent_is_one_sentence(server, capsys):
+    assert main(["listen", server.url, "--subscribe", '{"id": [1]}']) == 2
+    err = capsys.readouterr().err
+    assert "must be a string or a number, not [1]" in err
+    assert len(err.splitlines()) == 1
+    assert server.received == []
 
 
 # --- as a process ----------------------------------------------------------------------------------------------------

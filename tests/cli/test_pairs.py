@@ -88,3 +88,9 @@ def test_the_requests_that_wait_are_limited(monkeypatch):
     dropped = [one for number in range(5) for one in pairs.add(1, SENT, 0.0, {"id": number})]
     assert [one.request for one in dropped] == [{"id": 0}, {"id": 1}]
     assert pairs.waiting == 3
+
+
+def test_a_later_request_with_an_id_of_a_batch_keeps_its_place():
+    batch, later = [{"id": 1, "method": "a"}, {"id": 2, "method": "b"}], {"id": 2, "method": "c"}
+    one, two = {"id": 1, "result": 0}, {"id": 2, "result": 0}
+    assert found([(SENT, batch), (SENT, later), (RECEIVED, one), (RECEIVED, two)]) == [(batch, one, 2), (later, two, 2)]

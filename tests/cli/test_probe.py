@@ -16,11 +16,13 @@ import pytest
 import trustme
 
 from ..support import LONG, RawServer, Server
+from ..support.home_assistant import Home
 from ..support.probing import diagnose, failed, run_probe
 from ..support.proxies import SecureProxy, Tunnels
 from ..support.raw import frame
 from ..support.sockets import LOOPBACK, Silent, full_backlogs_wait, local, socket_path
 from ..support.stage import hang_up, redirect, respond, until_the_end
+from ..support.standin import running
 
 BRIEF = ("--timeout", "0.3")
 """For tests in which a phase must time out."""
@@ -106,7 +108,8 @@ def test_every_phase_is_reported_for_machines(probe, server):
 def test_one_connection_goes_through_all_phases(probe):
     with Server() as server:
         assert probe(server.url)[0] == 0
-        assert server.opened.qsize() == 1
+        server.opened.get(timeout=LONG)  # its thread may be later than the command
+        assert server.opened.empty()
         assert server.received == []
 
 
@@ -143,6 +146,14 @@ def test_subprotocol_and_headers_are_reported_and_secrets_are_not(probe, stage, 
     assert (code, upgrade["subprotocol"]) == (0, "chat")
     assert ["set-cookie", "[redacted]"] in upgrade["headers"]
     assert "hush" not in json.dumps(report)
+
+
+def test_every_frame_is_printed_with_vv(server, capsys):
+    assert run_probe(server.url, "-vv", "--json") == 0
+    written = capsys.readouterr()
+    assert written.out.count("\n") == 1
+    assert written.err.count(" > ping ") == 5
+    assert " < close 1000" in written.err
 
 
 def test_a_server_that_answers_neither_pings_nor_a_close_is_a_warning(probe, stage):
@@ -189,6 +200,20 @@ def test_a_unix_domain_socket_is_probed(probe):
         assert code == 0
         assert list(report["phases"]) == ["tcp", "upgrade", "pings", "server", "close"]
         failed(probe(f"unix://{path}.none"), "tcp", "there is no such socket")
+
+
+@local
+def test_a_unix_domain_socket_whose_server_refuses_the_upgrade(probe):
+    with socket_path() as path, Server(path=path) as server:
+        server.reject(400)
+        failed(probe(server.url), "upgrade", "does not accept the request as a WebSocket upgrade")
+
+
+@local
+def test_a_path_that_is_too_long_for_a_socket(probe):
+    code, report = probe(f"unix:///{'x' * 200}")
+    assert (code, report["failed"], report["cause"]) == (3, "tcp", None)
+    assert "too long" in report["error"]
 
 
 # --- look-up and TCP -------------------------------------------------------------------------------------------------
@@ -334,6 +359,33 @@ def test_an_intermediate_authority_that_the_server_does_not_send(probe, authorit
         failed(probe(raw.url, "--ca", ca), "tls", "let the server send its whole chain")
 
 
+def test_a_certificate_that_can_not_be_decoded(text, authority, tmp_path):
+    certificate = authority.issue_cert("localhost", not_before=datetime(2000, 1, 1, tzinfo=timezone.utc))
+    der = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
+    der = der.replace(b"000101000000Z", b"001301000000Z")  # the 13th month
+    (tmp_path / "cert.pem").write_text(ssl.DER_cert_to_PEM_cert(der))
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with Server(tls=context) as server:
+        code, out = text(server.url, "-k")
+    assert code == 0
+    assert "the certificate can't be shown: " in out
+    assert "The connection works; look at: tls." in out
+
+
+def test_a_refused_certificate_that_a_second_connection_can_not_show(text, stage, server_tls, other_ca):
+    def shake_hands(peer):
+        server_tls.wrap_socket(peer.sock, server_side=True)
+
+    with stage(shake_hands, hang_up) as raw:
+        code, out = text(raw.url.replace("ws:", "wss:"), "--ca", other_ca)
+    assert code == 3
+    assert "the certificate can't be shown, since a second connection failed: " in out
+    assert "Failed at tls: The certificate was refused: " in out
+    assert "Likely cause" not in out
+
+
 def test_the_names_in_a_certificate_can_not_control_the_terminal(text, authority, ca):
     certificate = authority.issue_cert("localhost", organization_name="\x1b[31mred\n2")
     with RawServer(hang_up, tls=context_of(certificate)) as raw:
@@ -374,6 +426,22 @@ def test_wss_to_a_port_that_says_nothing(probe, raw, other_ca):
     failed(probe(raw.url.replace("ws:", "wss:"), "--ca", other_ca, *BRIEF), "tls", "waits for other data")
 
 
+def test_wss_to_a_server_that_cuts_the_connection_and_listens_no_more(probe, other_ca):
+    def cut(listener):
+        with listener:
+            sock, _ = listener.accept()
+        with sock:
+            sock.recv(65536)
+
+    listener = socket.create_server((LOOPBACK, 0))
+    listener.settimeout(LONG)
+    port = listener.getsockname()[1]
+    cutting = threading.Thread(target=cut, args=(listener,))
+    cutting.start()
+    failed(probe(f"wss://{LOOPBACK}:{port}", "--ca", other_ca), "tls", "a firewall or proxy in between interrupts TLS")
+    cutting.join(LONG)
+
+
 def test_ws_to_a_port_with_tls(probe, server_tls):
     with Server(tls=server_tls) as server:
         failed(probe(server.url.replace("wss:", "ws:")), "upgrade", "use wss:// instead of ws://")
@@ -387,6 +455,7 @@ def test_ws_to_a_port_with_tls(probe, server_tls):
     [
         ("401 Unauthorized", ("WWW-Authenticate: Basic realm=x",), b"", "wants credentials (it asks for Basic)"),
         ("403 Forbidden", (), b"", "a token is missing, or no Origin was sent (--origin)"),
+        ("302 Found", (), b"", "the redirect can't be followed"),
         ("404 Not Found", (), b"", "no WebSocket endpoint at the path '/ws'"),
         ("405 Method Not Allowed", (), b"", "HTTP endpoint"),
         ("426 Upgrade Required", ("Upgrade: websocket",), b"", "removes the Upgrade header"),
@@ -426,6 +495,20 @@ def test_a_refusal_has_status_headers_body_and_a_likely_cause(probe, stage, stat
 def test_the_cause_takes_into_account_what_was_sent(probe, stage, status, options, cause):
     with stage(respond(status)) as raw:
         failed(probe(raw.url, *options), "upgrade", cause)
+
+
+def test_a_status_that_is_not_registered_has_no_name_and_no_cause(probe, stage):
+    with stage(respond("520 Unknown Error")) as raw:
+        code, report = probe(raw.url)
+    assert (code, report["failed"], report["cause"]) == (3, "upgrade", None)
+    assert report["error"] == "The server refused the upgrade with HTTP 520."
+
+
+def test_a_log_in_that_the_server_refuses(probe, monkeypatch):
+    monkeypatch.setenv("HASS_TOKEN", "wrong")
+    with running(Home().handle) as url:
+        report = failed(probe(url, "--protocol", "ha"), "upgrade", "the server refused the log-in of --protocol")
+    assert "refused the access token" in report["error"]
 
 
 def test_a_bad_request_without_tls_behind_it(probe, stage):
@@ -530,6 +613,21 @@ def test_a_redirect_to_the_same_server_keeps_the_headers(probe, stage):
     assert len(report["redirects"]) == 1
 
 
+def test_a_redirect_that_the_client_does_not_follow(probe, stage):
+    with stage(redirect("ftp://a.test/x")) as raw:
+        report = failed(probe(raw.url), "upgrade", "use the URL it leads to")
+    assert report["error"].startswith("The redirect is not followed. ")
+
+
+def test_a_subprotocol_that_may_be_a_secret_is_not_sent_to_another_server(probe, stage, server):
+    secret = "hush" * 50
+    with stage(redirect(server.url)) as raw:
+        report = failed(probe(raw.url, "--subprotocol", secret), "upgrade", "use the URL it leads to")
+    assert "may be a secret" in report["error"]
+    assert secret not in json.dumps(report)
+    assert server.opened.empty()
+
+
 def test_redirects_without_an_end(probe, stage):
     with stage(*[redirect("/again")] * 30) as raw:
         code, report = probe(raw.url)
@@ -551,6 +649,20 @@ def test_a_connection_through_a_proxy(probe, server, scheme):
     assert phases["proxy"]["from"] == "--proxy"
     assert proxy.asked == [(LOOPBACK, server.port)]
     assert "hush" not in json.dumps(report)
+
+
+def test_a_connection_without_tls_through_a_proxy_with_tls(probe, server, server_tls, ca):
+    with SecureProxy(server_tls) as proxy:
+        code, report = probe(server.url, "--proxy", proxy.url, "--ca", ca)
+    assert (code, proxy.asked) == (0, [(LOOPBACK, server.port)])
+    assert list(report["phases"])[:5] == ["proxy", "dns", "tcp", "tunnel", "upgrade"]
+
+
+def test_a_refused_upgrade_through_a_proxy_with_tls(probe, server, server_tls, ca):
+    server.reject(400)
+    with SecureProxy(server_tls) as proxy:
+        failed(probe(server.url, "--proxy", proxy.url, "--ca", ca), "upgrade", "does not accept the request")
+    assert proxy.asked == [(LOOPBACK, server.port)] * 2  # the second connection finds out whether the port uses TLS
 
 
 def test_the_certificate_is_reported_through_a_proxy(probe, server_tls, ca, other_ca):
@@ -596,6 +708,34 @@ def test_a_proxy_that_refuses(probe, stage, status, cause):
         failed(probe("ws://a.test", "--proxy", raw.url.replace("ws:", "http:")), "tunnel", cause)
 
 
+def test_a_proxy_that_closes_or_hangs(probe, stage):
+    with stage(hang_up) as raw:
+        url = raw.url.replace("ws:", "http:")
+        failed(probe("ws://a.test", "--proxy", url), "tunnel", "is no proxy of this kind, or does not permit this")
+    with stage(until_the_end) as raw:
+        url = raw.url.replace("ws:", "http:")
+        failed(probe("ws://a.test", "--proxy", url, *BRIEF), "tunnel", "can't reach the server, or is no proxy")
+
+
+def test_a_proxy_that_refuses_tls_within_tls(probe, stage, server_tls, ca):
+    with stage(respond("407 Login"), tls=server_tls) as raw:
+        url = raw.url.replace("wss:", "https:")
+        failed(probe("wss://a.test", "--proxy", url, "--ca", ca), "upgrade", "the proxy needs a user and a password")
+
+
+def test_a_proxy_of_the_environment_that_can_not_be_used(probe, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "gopher://a.test")
+    code, report = probe("ws://b.test")
+    assert (code, report["failed"], report["cause"]) == (3, "proxy", None)
+    assert "(gopher)" in report["error"]
+
+
+def test_the_proxy_of_the_environment_is_not_used_with_none(probe, server, monkeypatch, dead):
+    monkeypatch.setenv("HTTP_PROXY", f"http://{LOOPBACK}:{dead}")
+    code, report = probe(server.url, "--proxy", "none")
+    assert (code, report["phases"]["proxy"]["summary"]) == (0, "none")
+
+
 def test_a_proxy_that_is_down(probe, dead):
     failed(probe("ws://a.test", "--proxy", f"http://{LOOPBACK}:{dead}"), "tcp", "no program listens")
 
@@ -627,15 +767,19 @@ def test_bad_input_is_one_sentence(arguments, words, capsys):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends the process")
-def test_ctrl_c_ends_it_and_shows_which_phase_hangs(capsys, stage):
+@pytest.mark.parametrize("is_for_machines", [False, True])
+def test_ctrl_c_ends_it_and_shows_which_phase_hangs(capsys, stage, is_for_machines):
     def interrupt(peer):
         peer.receive_head()
         os.kill(os.getpid(), signal.SIGINT)
         until_the_end(peer)
 
     with stage(interrupt) as raw:
-        assert run_probe(raw.url) == 130
+        assert run_probe(raw.url, *["--json"] * is_for_machines) == 130
     out = capsys.readouterr().out
+    if is_for_machines:
+        assert out == ""
+        return
     assert "  ok      tcp " in out
     assert "  !       upgrade   interrupted\n" in out
     assert out.endswith("Interrupted at upgrade.\n")

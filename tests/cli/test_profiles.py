@@ -76,11 +76,12 @@ def test_lists_are_resolved_and_a_file_that_cannot_be_read_is_reported(write, mo
         load_profile("x")
 
 
-def test_a_profile_with_a_url_leaves_no_argument_for_listen(write, capsys):
+@pytest.mark.parametrize("command", ["listen", "probe"])
+def test_a_profile_with_a_url_leaves_no_argument(write, capsys, command):
     write('[x]\nurl = "ws://127.0.0.1:1"\nretry = 0\n')
-    assert main(["listen", "--profile", "x", "more"]) == 2
+    assert main([command, "--profile", "x", "more"]) == 2
     assert capsys.readouterr().err == "wsclient: 'more' is one argument too many.\n"
-    assert main(["listen", "--profile", "x"]) == 3  # one attempt
+    assert main([command, "--profile", "x"]) == 3  # one attempt
 
 
 def test_the_command_line_counts_more_than_the_profile(write, capsys):

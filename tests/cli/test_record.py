@@ -15,6 +15,7 @@ from websockets.protocol import State
 
 from wsclient._recording import format as recording_format
 from wsclient.cli.output import Output
+from wsclient.cli.record import _Sink
 from wsclient.cli.recording_view import RecordingView
 
 from ..support import LONG, Server, eventually
@@ -176,6 +177,14 @@ def test_a_request_of_a_lost_connection_is_not_awaited():
     assert view.summary() == "1 connection, 1 sent, 0 received; 1 request without a reply"
 
 
+def test_a_heartbeat_is_no_message_of_the_user():
+    view = RecordingView(Output(), show=False, pairs=False, protocol=None)
+    heartbeat = {"at": 0, "kind": "message", "connection": 1, "heartbeat": True, "text": ASK}
+    view.add({**heartbeat, "direction": "sent"})
+    view.add({**heartbeat, "direction": "received"})
+    assert (view.waiting, view.sent, view.has_plain) == (0, 0, False)
+
+
 def test_without_ids_it_ends_when_no_message_came_for_some_time(commands, server, path, monkeypatch):
     monkeypatch.setattr("wsclient.cli.record._QUIET", 0.3)
     code, out, _ = commands.json("record", server.url, path, "--show", stdin=stdin("hello"))
@@ -196,6 +205,13 @@ def test_an_empty_stdin_does_not_end_it_and_ctrl_c_does(commands, server, path):
     assert content(path) == [("received", "event")]
     assert json.loads(path.read_text().splitlines()[-1])["kind"] == "lost"
     assert err[0].startswith("wsclient: 1 connection, 0 sent, 1 received")
+
+
+def test_an_empty_input_that_ends_at_a_terminal_ends_it(commands, server, path):
+    typed = io.StringIO()
+    typed.isatty = lambda: True
+    assert commands("record", server.url, path, stdin=typed)[0] == 0
+    assert content(path) == []
 
 
 def test_it_reconnects_and_sends_what_came_meanwhile(commands, path):
@@ -313,6 +329,36 @@ def test_a_full_disk_ends_the_session(commands, server):
     code, _, err = commands("record", server.url, "/dev/full")
     assert code == 2
     assert any("/dev/full can't be written any more: No space left" in line for line in err)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is full")
+def test_after_a_full_disk_nothing_more_is_written_but_all_is_printed():
+    sink = _Sink("/dev/full", None)
+    sink.create()
+    for line in (b"1\n", b"2\n"):
+        sink(line)
+    failed, *lines = [sink.written.get_nowait() for _ in range(3)]
+    assert failed.error is sink.failure
+    assert "No space left" in str(sink.failure)
+    assert lines == [b"1\n", b"2\n"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is full")
+def test_a_full_disk_at_the_end_of_the_session_is_reported_too():
+    sink = _Sink("/dev/full", None)
+    sink.create()
+    sink.end_waiting()
+    sink(b"1\n")
+    assert sink.written.empty()  # nothing takes the failure out of it any more
+    assert sink.left() == [b"1\n"]
+    assert "No space left" in str(sink.failure)
+
+
+def test_a_stdin_that_is_not_utf_8_ends_the_session(commands, server, path):
+    code, _, err = commands("record", server.url, path, stdin=io.TextIOWrapper(io.BytesIO(b"one\n\xff\n"), "latin-1"))
+    assert code == 2
+    assert "utf-8" in err[-1].lower()
+    assert server.received in ([], ["one"])  # stdin is read in blocks
 
 
 @pytest.mark.slow

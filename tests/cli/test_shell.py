@@ -199,6 +199,7 @@ def test_names_and_keys_of_messages_are_completed():
     assert complete(words, '{"params": {"n') == ['name": ', 'nested": ', 'note": ']
     assert '"method": ' in complete(words, "{")
     assert complete(words, '["me') == []
+    assert complete(words, '{"a": [1], "par') == ['params": ']
     assert list(words.completions('{"a": 1, "met')) == [('method": ', 3)]
 
 

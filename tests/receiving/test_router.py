@@ -17,7 +17,7 @@ from wsclient.protocols import Control, Event, Reply
 from wsclient.protocols._incoming import ABSENT
 
 from ..support import AMPLE, LONG, SHORT, Server, eventually
-from ..support.peers import event, open_against, put, reply, start_call, subscribing, taken
+from ..support.peers import await_processed, event, open_against, put, reply, start_call, subscribing, taken
 from ..support.raw import frame
 
 
@@ -54,6 +54,16 @@ def test_an_unmatched_reply_completes_no_request(raw):
     assert [stream.get(LONG) for _ in unmatched] == unmatched
     peer.send_text('{"id": 1.0}')
     assert future.result(LONG) == {"id": 1}
+    client.close(timeout=0)
+
+
+def test_a_reply_that_no_request_awaits_may_announce_a_renewal(raw):
+    heard = []
+    client, peer, seen = open_against(raw, renew=wsclient.Renew(on=heard.append))
+    put(peer, {"id": 5, "leaving": True})
+    await_processed(peer)
+    assert heard == [{"id": 5, "leaving": True}]
+    eventually(lambda: seen == heard)
     client.close(timeout=0)
 
 

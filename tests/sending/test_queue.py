@@ -244,6 +244,33 @@ def test_a_message_that_was_handed_over_has_an_age_too():
     assert queue.head_age(105.0) == 5.0
 
 
+class Interfering(float):
+    """A time that calls a function when it is first subtracted: what another thread does at this moment."""
+
+    def __new__(cls, value, function):
+        self = super().__new__(cls, value)
+        self.functions = [function]
+        return self
+
+    def __rsub__(self, other):
+        while self.functions:
+            self.functions.pop()()
+        return other - float(self)
+
+
+def test_the_age_is_computed_again_if_the_queue_has_changed_meanwhile():
+    queue, first, second = make(), message(), message()
+
+    def interfere():
+        queue.hand_over(second)
+        second.queued_at = 101.0
+
+    queue.hand_over(first)
+    first.queued_at = Interfering(100.0, interfere)
+    assert queue.head_age(105.0) == 5.0
+    assert list(queue.handed_over) == [first, second]
+
+
 def test_the_age_can_be_read_while_other_threads_change_the_queue():
     queue, over = make(), threading.Event()
 

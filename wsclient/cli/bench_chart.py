@@ -86,9 +86,7 @@ def _latency_plot(latencies: Latencies) -> list[str]:
     percents = [100 * (1 - 10 ** -(steps * place / 200)) for place in range(201)]
     values = latencies.percentiles(percents)
     low = 10 ** math.floor(math.log10(max(values[0], 1)))
-    high = 10 ** math.ceil(math.log10(max(latencies.most, low * 1.01)))
-    if high <= low:
-        high = low * 10
+    high = 10 ** math.ceil(math.log10(max(latencies.most, low * 1.01)))  # 1.01: at least one decade
     decades = round(math.log10(high / low))
     for number in range(decades + 1):
         parts += _rule(top, number / decades, duration(low * 10**number))

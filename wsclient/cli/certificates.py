@@ -70,9 +70,13 @@ def decode(der: bytes) -> Certificate:
     Raises:
         ValueError: it is not a certificate.
     """
-    found = x509.load_der_x509_certificate(der)
     try:
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found = x509.load_der_x509_certificate(der)
+        extensions = found.extensions
+    except (x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise ValueError(str(error)) from error
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         valid_for = []
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import subprocess
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from .._errors import ClientClosed
 from .._threads.locks import make_lock
 from ..protocols import JsonId
 from .exits import CommandError, ExitCode
@@ -122,7 +124,8 @@ def command(
     )
     listener = _Listener(client, output, wanted, replies, until, count, program, timestamps=timestamps)
     listener.add(client.listen())
-    client.start(wait)
+    with contextlib.suppress(ClientClosed):  # it was open and has ended already: what came is printed, then its error
+        client.start(wait)
     end = None if wait is None else time.monotonic() + wait
     try:
         for request in requests:

@@ -218,7 +218,7 @@ class Checks:
 
     def _describe(self, finding: Finding) -> None:
         connection = self._client.connection
-        if connection is None:  # it has ended already; the next phase reports it
+        if connection is None:  # pragma: no cover  (it has ended at this moment; the next phase reports it)
             finding.summary = "101"
             return
         extensions = connection.headers.get("Sec-WebSocket-Extensions", "")

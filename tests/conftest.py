@@ -173,6 +173,14 @@ def authority():
     return trustme.CA()
 
 
+@pytest.fixture
+def ca_file(authority, tmp_path):
+    """The path of the certificate of ``authority``, as a PEM file."""
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return path
+
+
 @pytest.fixture(scope="module")
 def server_tls(authority):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

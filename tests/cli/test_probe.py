@@ -64,13 +64,6 @@ def looked_up(monkeypatch):
 
 
 @pytest.fixture
-def ca(authority, tmp_path):
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(path)
-    return path
-
-
-@pytest.fixture
 def other_ca(tmp_path):
     """An authority of no server here. It loads faster than those of the system."""
     path = tmp_path / "other.pem"
@@ -272,9 +265,9 @@ def test_packets_that_are_not_answered(probe):
 # --- TLS -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_certificate_is_reported(probe, server_tls, ca):
+def test_the_certificate_is_reported(probe, server_tls, ca_file):
     with Server(tls=server_tls) as server:
-        code, report = probe(server.url, "--ca", ca)
+        code, report = probe(server.url, "--ca", ca_file)
     tls = report["phases"]["tls"]
     assert (code, tls["state"], tls["verified"], tls["matches"]) == (0, "ok", True, True)
     assert tls["version"] == "TLSv1.3"
@@ -285,10 +278,10 @@ def test_the_certificate_is_reported(probe, server_tls, ca):
     assert tls["cipher"].startswith("TLS_")
 
 
-def test_the_chain_is_reported_as_far_as_python_gives_it(probe, authority, ca):
+def test_the_chain_is_reported_as_far_as_python_gives_it(probe, authority, ca_file):
     certificate = authority.create_child_ca().issue_cert("localhost")
     with Server(tls=context_of(certificate)) as server:
-        code, report = probe(server.url, "--ca", ca)
+        code, report = probe(server.url, "--ca", ca_file)
     chain = report["phases"]["tls"]["chain"]
     assert (code, len(chain)) == (0, 2 if sys.version_info >= (3, 13) else 1)
     assert all(upper["subject"] == lower["issuer"] for lower, upper in itertools.pairwise(chain))
@@ -312,51 +305,51 @@ def test_insecure_connects_but_says_so(probe, server_tls, capsys):
     assert "The connection works; look at: tls." in written.out
 
 
-def test_a_certificate_for_another_name(probe, server_tls, ca):
+def test_a_certificate_for_another_name(probe, server_tls, ca_file):
     with Server(tls=server_tls) as server:
-        report = failed(probe(server.url, "--ca", ca, "--server-name", "other.test"), "tls", "it is valid for ")
+        report = failed(probe(server.url, "--ca", ca_file, "--server-name", "other.test"), "tls", "it is valid for ")
     assert "does not match 'other.test'" in report["cause"]
     assert "localhost" in report["cause"]
     assert report["phases"]["tls"]["matches"] is False
 
 
-def test_a_certificate_that_has_expired_or_soon_will(probe, authority, ca):
+def test_a_certificate_that_has_expired_or_soon_will(probe, authority, ca_file):
     now = datetime.now(timezone.utc)
     for days, state in ((-3, "failed"), (3, "warning")):
         certificate = authority.issue_cert("localhost", not_before=now - timedelta(9), not_after=now + timedelta(days))
         with Server(tls=context_of(certificate)) as server:
-            _, report = probe(server.url, "--ca", ca)
+            _, report = probe(server.url, "--ca", ca_file)
         assert report["phases"]["tls"]["state"] == state
         if state == "failed":
             assert f"expired on {now + timedelta(days):%Y-%m-%d}" in report["cause"]
             assert report["phases"]["tls"]["days_left"] in (-3, -4)
 
 
-def test_a_certificate_that_is_not_valid_yet(probe, authority, ca):
+def test_a_certificate_that_is_not_valid_yet(probe, authority, ca_file):
     tomorrow = datetime.now(timezone.utc) + timedelta(1)
     certificate = authority.issue_cert("localhost", not_before=tomorrow, not_after=tomorrow + timedelta(9))
     with Server(tls=context_of(certificate)) as server:
-        failed(probe(server.url, "--ca", ca), "tls", f"not valid before {tomorrow:%Y-%m-%d}")
+        failed(probe(server.url, "--ca", ca_file), "tls", f"not valid before {tomorrow:%Y-%m-%d}")
 
 
-def test_a_self_signed_certificate(probe, tmp_path, ca):
+def test_a_self_signed_certificate(probe, tmp_path, ca_file):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "cert.pem")
     authority.private_key_pem.write_to_path(tmp_path / "key.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     with RawServer(until_the_end, tls=context) as raw:
-        failed(probe(raw.url, "--ca", ca), "tls", "is self-signed; pass it with --ca FILE")
+        failed(probe(raw.url, "--ca", ca_file), "tls", "is self-signed; pass it with --ca FILE")
 
 
-def test_an_intermediate_authority_that_the_server_does_not_send(probe, authority, ca, tmp_path):
+def test_an_intermediate_authority_that_the_server_does_not_send(probe, authority, ca_file, tmp_path):
     certificate = authority.create_child_ca().issue_cert("localhost")
     certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     with RawServer(until_the_end, tls=context) as raw:
-        failed(probe(raw.url, "--ca", ca), "tls", "let the server send its whole chain")
+        failed(probe(raw.url, "--ca", ca_file), "tls", "let the server send its whole chain")
 
 
 def test_a_certificate_that_can_not_be_decoded(text, authority, tmp_path):
@@ -386,10 +379,10 @@ def test_a_refused_certificate_that_a_second_connection_can_not_show(text, stage
     assert "Likely cause" not in out
 
 
-def test_the_names_in_a_certificate_can_not_control_the_terminal(text, authority, ca):
+def test_the_names_in_a_certificate_can_not_control_the_terminal(text, authority, ca_file):
     certificate = authority.issue_cert("localhost", organization_name="\x1b[31mred\n2")
     with RawServer(hang_up, tls=context_of(certificate)) as raw:
-        _, out = text(raw.url, "--ca", ca)
+        _, out = text(raw.url, "--ca", ca_file)
     assert "\x1b" not in out
     assert "O=\\x1b[31mred\\n2" in out
 
@@ -402,13 +395,13 @@ def test_a_file_for_keys_that_can_not_be_written(probe, server_tls, monkeypatch)
     assert "SSLKEYLOGFILE" in report["error"]
 
 
-def test_a_server_that_demands_a_client_certificate(probe, authority, ca):
+def test_a_server_that_demands_a_client_certificate(probe, authority, ca_file):
     context = context_of(authority.issue_cert("localhost"))
     context.verify_mode = ssl.CERT_REQUIRED
     context.maximum_version = ssl.TLSVersion.TLSv1_2  # in 1.3 the refusal comes after the handshake
     authority.configure_trust(context)
     with RawServer(until_the_end, tls=context) as raw:
-        failed(probe(raw.url, "--ca", ca), "tls", "client certificate")
+        failed(probe(raw.url, "--ca", ca_file), "tls", "client certificate")
 
 
 def test_wss_to_a_port_that_answers_plain_http(probe, stage, other_ca):
@@ -651,39 +644,39 @@ def test_a_connection_through_a_proxy(probe, server, scheme):
     assert "hush" not in json.dumps(report)
 
 
-def test_a_connection_without_tls_through_a_proxy_with_tls(probe, server, server_tls, ca):
+def test_a_connection_without_tls_through_a_proxy_with_tls(probe, server, server_tls, ca_file):
     with SecureProxy(server_tls) as proxy:
-        code, report = probe(server.url, "--proxy", proxy.url, "--ca", ca)
+        code, report = probe(server.url, "--proxy", proxy.url, "--ca", ca_file)
     assert (code, proxy.asked) == (0, [(LOOPBACK, server.port)])
     assert list(report["phases"])[:5] == ["proxy", "dns", "tcp", "tunnel", "upgrade"]
 
 
-def test_a_refused_upgrade_through_a_proxy_with_tls(probe, server, server_tls, ca):
+def test_a_refused_upgrade_through_a_proxy_with_tls(probe, server, server_tls, ca_file):
     server.reject(400)
     with SecureProxy(server_tls) as proxy:
-        failed(probe(server.url, "--proxy", proxy.url, "--ca", ca), "upgrade", "does not accept the request")
+        failed(probe(server.url, "--proxy", proxy.url, "--ca", ca_file), "upgrade", "does not accept the request")
     assert proxy.asked == [(LOOPBACK, server.port)] * 2  # the second connection finds out whether the port uses TLS
 
 
-def test_the_certificate_is_reported_through_a_proxy(probe, server_tls, ca, other_ca):
+def test_the_certificate_is_reported_through_a_proxy(probe, server_tls, ca_file, other_ca):
     with Server(tls=server_tls) as server, Tunnels() as proxy:
-        code, report = probe(server.url, "--proxy", proxy.url, "--ca", ca)
+        code, report = probe(server.url, "--proxy", proxy.url, "--ca", ca_file)
         assert (code, report["phases"]["tls"]["matches"]) == (0, True)
         report = failed(probe(server.url, "--proxy", proxy.url, "--ca", other_ca), "tls", "is missing here")
         assert report["phases"]["tls"]["chain"]
 
 
-def test_tls_within_tls_is_opened_by_the_client(probe, server_tls, ca, other_ca):
+def test_tls_within_tls_is_opened_by_the_client(probe, server_tls, ca_file, other_ca):
     with Server(tls=server_tls) as server, SecureProxy(server_tls) as proxy:
-        code, report = probe(server.url, "--proxy", proxy.url, "--ca", ca)
+        code, report = probe(server.url, "--proxy", proxy.url, "--ca", ca_file)
         assert code == 0
         assert report["phases"]["upgrade"]["tls_version"] == "TLSv1.3"
         failed(probe(server.url, "--proxy", proxy.url, "--ca", other_ca), "upgrade", "needs its CA: --ca FILE")
 
 
-def test_a_redirect_within_tls_within_tls(probe, stage, server_tls, ca):
+def test_a_redirect_within_tls_within_tls(probe, stage, server_tls, ca_file):
     with stage(redirect("/there"), respond("404 No"), tls=server_tls) as raw, SecureProxy(server_tls) as proxy:
-        report = failed(probe(raw.url, "--proxy", proxy.url, "--ca", ca), "upgrade", "at the path '/there'")
+        report = failed(probe(raw.url, "--proxy", proxy.url, "--ca", ca_file), "upgrade", "at the path '/there'")
     assert len(report["redirects"]) == 1
 
 
@@ -717,10 +710,10 @@ def test_a_proxy_that_closes_or_hangs(probe, stage):
         failed(probe("ws://a.test", "--proxy", url, *BRIEF), "tunnel", "can't reach the server, or is no proxy")
 
 
-def test_a_proxy_that_refuses_tls_within_tls(probe, stage, server_tls, ca):
+def test_a_proxy_that_refuses_tls_within_tls(probe, stage, server_tls, ca_file):
     with stage(respond("407 Login"), tls=server_tls) as raw:
         url = raw.url.replace("wss:", "https:")
-        failed(probe("wss://a.test", "--proxy", url, "--ca", ca), "upgrade", "the proxy needs a user and a password")
+        failed(probe("wss://a.test", "--proxy", url, "--ca", ca_file), "upgrade", "the proxy needs a user and a password")
 
 
 def test_a_proxy_of_the_environment_that_can_not_be_used(probe, monkeypatch):

@@ -1,5 +1,6 @@
 """``wsclient replay``: a recording as a server, and its client's side against a server."""
 
+import concurrent.futures
 import contextlib
 import json
 import signal
@@ -15,9 +16,10 @@ import wsclient
 from wsclient import State
 from wsclient._recording import format as recording_format
 from wsclient._recording.format import RECEIVED, SENT
+from wsclient.cli import main
 
-from ..support import LONG, SHORT, Server
-from ..support.commands import Commands
+from ..support import AMPLE, LONG, SHORT, Server
+from ..support.commands import Commands, FullDisk
 
 SECRET = "s3sam3"
 GIVEN = ("--set", f"password={SECRET}")
@@ -159,6 +161,14 @@ def test_the_port(commands, recording):
     assert played(commands, lambda url: url == f"ws://127.0.0.1:{port}", recording, "--port", port, "--lenient")[0] == 0
 
 
+def test_on_another_thread_the_handler_of_sigterm_stays(recording, monkeypatch, capsys):
+    """Only the main thread may change it. Neither Ctrl-C nor SIGTERM ends this replay; here an error does."""
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert pool.submit(main, ["replay", str(recording)]).result(LONG) == 2
+    assert "No space left" in capsys.readouterr().err
+
+
 def test_a_missing_extra_is_named(commands, recording, monkeypatch):
     monkeypatch.setitem(sys.modules, "wsclient.testing._replay.replay", None)
     for name in [one for one in sys.modules if one.partition(".")[0] == "websockets"]:
@@ -215,7 +225,7 @@ def test_a_message_that_does_not_come_and_one_too_many(commands, recording):
             serve(connection, message)
 
     with server(other) as real:
-        code, out, _ = compare(commands, recording, real.url, *GIVEN, "--timeout", "0.2")
+        code, out, _ = compare(commands, recording, real.url, *GIVEN, "--timeout", AMPLE)
     assert code == 1
     assert out[0] == "connection 1: the recording has no such message: surprise."
     assert out[1].endswith(": not received: b'\\x01\\x00'.")
@@ -254,10 +264,21 @@ def test_a_close_of_the_server_is_compared(commands, recording, end, words):
             serve(connection, message)
 
     with server(other) as real:
-        code, (line,), _ = compare(commands, recording, real.url, *GIVEN, "--timeout", "0.2")
+        code, (line,), _ = compare(commands, recording, real.url, *GIVEN, "--timeout", AMPLE)
     assert code == 1
     assert line.startswith("connection 1, line ")
     assert line.endswith(f": recorded: the server closed with 4000 (bye); {words}")
+
+
+def test_a_message_before_the_end_that_was_not_recorded(commands, recording):
+    def other(connection, message):
+        if '"leave"' in str(message):
+            connection.send("surprise")
+        serve(connection, message)
+
+    with server(other) as real:
+        code, out, _ = compare(commands, recording, real.url, *GIVEN)
+    assert (code, out) == (1, ["connection 1: the recording has no such message: surprise."])
 
 
 def test_a_cut_is_not_compared_since_it_may_have_been_a_fault_of_the_network(commands, recording):
@@ -293,6 +314,18 @@ def test_the_subprotocol_is_compared(commands, recording):
     assert [line.partition(": ")[2] for line in out] == ["subprotocol: recorded v1, now v2."] * 3
 
 
+def test_a_subprotocol_that_is_cut_in_the_recording_must_be_given(commands, tmp_path):
+    bearer, path = f"bearer.{SECRET * 30}", tmp_path / "x"
+    with Server(subprotocols=[bearer]) as real:
+        wsclient.connect(real.url, subprotocols=[bearer], record=path).close()
+        real.opened.get(timeout=LONG)
+        code, out, err = compare(commands, path, real.url)
+        assert (code, out, len(err)) == (2, [], 1)
+        assert err[0].endswith("***; give it by --subprotocol.")
+        assert real.opened.empty()
+        assert compare(commands, path, real.url, "--subprotocol", bearer)[:2] == (0, [])
+
+
 def test_no_server_is_3(commands, recording):
     assert compare(commands, recording, "ws://127.0.0.1:9", *GIVEN)[0] == 3
 
@@ -305,6 +338,13 @@ def written(path, *messages):
         lines.append(recording_format.line(at, "message", connection=1, direction=direction, text=text))
     path.write_bytes(b"".join(lines))
     return path
+
+
+def test_a_redacted_value_that_no_secret_can_replace_is_an_error(commands, tmp_path):
+    path = written(tmp_path / "x", (0, SENT, "the password is [redacted]"))
+    code, out, err = compare(commands, path, "ws://127.0.0.1:9", *GIVEN)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "Line 3 has a redacted value that --set can't replace" in err[0]
 
 
 def test_a_message_is_sent_after_the_messages_of_the_server_that_precede_it(commands, tmp_path):

@@ -1,23 +1,38 @@
 """``wsclient shell`` from a script, and its parts: what is typed, the vocabulary, the slash commands, recordings."""
 
+import contextlib
 import io
 import json
 import logging
+import operator
 import os
+import queue
+import re
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 
 import pytest
 
-from wsclient import testing
-from wsclient.cli import main, shell_transcript
-from wsclient.cli.shell_commands import COMMANDS, help_lines, prepared
+import wsclient
+from wsclient import State, testing
+from wsclient.cli import main, profiles, shell_transcript
+from wsclient.cli.exits import ExitCode
+from wsclient.cli.options import FOREVER, Connection
+from wsclient.cli.output import Output
+from wsclient.cli.shell_commands import COMMANDS, help_lines, perform, prepared
+from wsclient.cli.shell_conversation import Conversation
 from wsclient.cli.shell_input import Call, InputError, Message, SlashCommand, is_open, looks_secret, parse, parse_all
 from wsclient.cli.shell_recording import RecordingSwitch
+from wsclient.cli.shell_transcript import Transcript
 from wsclient.cli.vocabulary import Vocabulary
 
-from ..support import LONG, Server
+from ..support import LONG, Server, eventually
+from ..support.commands import Commands, FullDisk
+
+NEEDS_FULL_DISK = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +45,22 @@ def logger():
     logger.setLevel(level)
 
 
+class Lines(io.TextIOBase):
+    """A stdin whose lines come from a generator, which may wait."""
+
+    def __init__(self, lines):
+        self._lines = lines
+
+    def __iter__(self):
+        return iter(self._lines)
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Runs the shell with a script, and returns its exit code, stdout lines and stderr."""
+    """Runs the shell with a script, a text or lines, and returns its exit code, stdout lines and stderr."""
 
     def run_script(script, url, *options):
-        monkeypatch.setattr(sys, "stdin", io.StringIO(script))
+        monkeypatch.setattr(sys, "stdin", io.StringIO(script) if isinstance(script, str) else Lines(script))
         code = main(["shell", url, *options])
         printed = capsys.readouterr()
         return code, printed.out.splitlines(), printed.err
@@ -259,14 +284,118 @@ def test_a_recording_that_can_not_be_written_is_reported(tmp_path):
     switch.close()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full is Linux's")
+@NEEDS_FULL_DISK
 def test_a_full_disk_ends_the_recording():
     errors = []
     switch = RecordingSwitch(None, errors.append)
+    switch(b'{"at":0.1,"kind":"open","connection":1,"url":"ws://x","subprotocol":null,"headers":[]}\n')
     switch.start("/dev/full")
     assert switch.stop() is None
     switch.close()
+    assert len(errors) == 1  # although the line of the connection could not be written either
     assert "No space left" in str(errors[0])
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("color", ["never", "always"])
+def test_each_line_has_a_mark(capsys, color):
+    transcript = Transcript(Output(color), has_marks=True)
+    reply = Future()
+    reply.set_result(3)
+    transcript.sent({"method": "add"}, 1)
+    transcript.replied(1, reply, 0.0125)
+    transcript.received("x")
+    transcript.close()
+    colored = capsys.readouterr().out
+    assert ("\x1b[" in colored) is (color == "always")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", colored).splitlines()
+    assert lines == ['> [1] {"method": "add"}', "< [1] 12.5 ms 3", "< x"]
+
+
+def test_a_transcript_that_is_closed_takes_any_number_of_messages_and_shows_none(capsys):
+    transcript = Transcript(Output("never"), has_marks=True)
+    transcript.close()
+    for number in range(1000):  # more than may wait
+        transcript.received(number)
+    assert capsys.readouterr().out == ""
+
+
+# --- beside the input of a terminal -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def converse(monkeypatch):
+    """``converse(url, **options)``: a conversation as on a terminal, connected, and the lines of its stderr."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(url, **options):
+            commands = Commands(monkeypatch)
+            output = Output("never")
+            transcript = Transcript(output, has_marks=True)
+            stack.callback(transcript.close)
+            conversation = Conversation(Connection(**options), url, output, transcript, retry=0, waits_aside=True)
+            stack.callback(conversation.end)
+            conversation.start()
+            return conversation, commands.err
+
+        yield begin
+
+
+def test_a_command_that_waits_for_the_server_shows_its_error(server, converse):
+    conversation, err = converse(server.url)
+    conversation.close()
+    perform(conversation, parse("/ping"))
+    assert err.line() == "> /ping"
+    assert err.line().startswith("* ping(): the client ")
+
+
+def test_a_defect_of_a_command_that_waits_is_not_hidden(server, converse, monkeypatch):
+    defects = queue.Queue()
+    monkeypatch.setattr(threading, "excepthook", defects.put)
+    conversation, _ = converse(server.url)
+    conversation.aside(operator.truediv, 1, 0)
+    assert defects.get(timeout=LONG).exc_type is ZeroDivisionError
+
+
+def test_a_new_connection_that_can_not_be_opened_is_reported_once(server, converse):
+    conversation, err = converse(server.url)
+    conversation.close()
+    server.stop()
+    perform(conversation, parse("/reconnect"))
+    for thread in threading.enumerate():
+        if thread.name in ("wsclient-start", "wsclient-listen"):
+            thread.join(LONG)
+    conversation.transcript.close()
+    command, sentence = err.rest()
+    assert command == "> /reconnect"
+    assert "refused" in sentence
+
+
+def test_what_is_given_while_the_connection_is_lost_is_sent_on_the_next_one(server, converse):
+    conversation, err = converse(server.url, retry=FOREVER)
+    server.stop()
+    eventually(lambda: conversation.client.state is State.WAITING)
+    perform(conversation, parse('/sub {"op": "sub"}'))
+    perform(conversation, parse('"meanwhile"'))
+    server.start()
+    assert sorted(server.wait_for(2)) == ["meanwhile", '{"op":"sub"}']
+    lines = [err.line()]
+    while lines[-1] != "* connected again":
+        lines.append(err.line())
+    assert "* not connected now; it is sent when the connection is open" in lines
+    assert any(line.startswith("* the connection has ended (") for line in lines)
+
+
+def test_a_client_that_fails_shows_its_error(server, converse):
+    conversation, err = converse(server.url, retry=FOREVER)
+    server.reject(401)
+    perform(conversation, parse("/reconnect"))
+    while not (line := err.line()).startswith("* The server "):
+        pass
+    assert "401" in line
+    eventually(lambda: conversation.transcript.code == ExitCode.NOT_CONNECTED)
 
 
 # --- scripts ----------------------------------------------------------------------------------------------------------
@@ -386,9 +515,107 @@ def test_after_close_a_new_connection_can_be_opened(server, run):
     assert "* closed; /reconnect" in err
 
 
+def test_a_script_connects_again(server, run):
+    def script():
+        yield "/reconnect\n"
+        for _ in range(2):
+            server.opened.get(timeout=LONG)
+        yield '"again"\n'
+
+    assert run(script(), server.url, "--retry", "5")[:2] == (0, ["again"])
+
+
+def test_a_script_renews_its_connection(server, run):
+    code, out, err = run('/renew\n"again"\n', server.url, "--retry", "5")
+    assert (code, out) == (0, ["again"])
+    assert "* a new connection has replaced the old one" in err
+    assert server.opened.qsize() == 2
+
+
+def test_a_renewal_needs_attempts_to_connect_again(server, run):
+    code, _, err = run("/renew\n", server.url)
+    assert code == 2
+    assert "reconnect" in err
+
+
+def test_a_request_after_the_close_has_an_error(server, run):
+    code, out, err = run("/close\nadd :=1\n", server.url, "--protocol", "jsonrpc")
+    assert (code, out) == (5, [])
+    assert "wsclient: request 1: The client " in err
+    assert "it is sent when the connection is open" not in err
+
+
+@NEEDS_FULL_DISK
+def test_a_recording_that_can_not_be_written_does_not_end_a_script(server, run):
+    code, out, err = run('/record /dev/full\n"x"\n', server.url)
+    assert (code, out) == (0, ["x"])
+    assert "The recording has ended: " in err
+    assert "No space left" in err
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ("add :=1 :=2\nsilence\n", ("--protocol", "jsonrpc")),  # while it waits for a reply
+        ('"first"\n/text {"method": "silence"}\n', ("--wait", str(LONG))),  # while it waits for a message
+    ],
+)
+def test_a_stdout_that_can_not_be_written_ends_a_script(server, run, monkeypatch, script, options):
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    code, _, err = run(script, server.url, *options)
+    assert code == 2
+    assert "No space left" in err
+
+
+def test_a_stdout_that_can_not_be_written_at_the_end_is_an_error_too(server, run, monkeypatch):
+    is_printing = threading.Event()
+
+    def wait():
+        is_printing.set()
+        eventually(lambda: not server.connections)  # the shell has closed its connection
+
+    def script():
+        yield '"x"\n'
+        assert is_printing.wait(LONG)
+
+    monkeypatch.setattr(sys, "stdout", FullDisk(wait))
+    code, _, err = run(script(), server.url, "--wait", "0")
+    assert code == 2
+    assert "No space left" in err
+
+
 def test_a_subscription_is_sent_and_its_messages_are_printed(server, run):
     code, out, _ = run('/sub {"method": "event", "params": 1}\n', server.url, "--wait", "0.3")
     assert (code, out) == (0, ['{"event": 1}'])
+
+
+def phoenix(connection, message):
+    """Confirms a join, and sends an event of its channel."""
+    join_ref, ref, topic, _, _ = json.loads(message)
+    connection.send(json.dumps([join_ref, ref, topic, "phx_reply", {"status": "ok", "response": {}}]))
+    connection.send(json.dumps([join_ref, None, topic, "tick", {"n": 1}]))
+
+
+def test_events_that_only_a_subscription_receives_are_printed(run):
+    with Server(phoenix) as server:
+        script = '/sub {"topic": "room", "event": "phx_join"}\n'
+        code, out, err = run(script, server.url, "--protocol", "phoenix", "--wait", "0.3")
+    assert code == 0
+    assert [json.loads(line)["event"] for line in out] == ["tick"]
+    assert "* subscribed after " in err
+
+
+class Topics(wsclient.JsonRpc):
+    """A protocol of the user. It knows only requests with a topic."""
+
+    def stream_of(self, request, id, reply=None):
+        return request["topic"]
+
+
+def test_a_subscription_that_is_no_request_of_the_protocol_is_sent_as_it_is(run):
+    with Server(lambda _, text: text) as server:
+        run("/sub 5\n", server.url, "--protocol", f"{__name__}:Topics", "--wait", "0")
+        assert server.received == ["5"]
 
 
 def test_every_frame_is_printed_with_vv_although_the_shell_records(server, run):
@@ -398,10 +625,14 @@ def test_every_frame_is_printed_with_vv_although_the_shell_records(server, run):
     assert '< {"x":2}' in err
 
 
-def test_one_argument_too_many_is_an_error(server, run):
+def test_one_argument_too_many_is_an_error(server, run, monkeypatch, tmp_path):
     code, _, err = run("", server.url, "more")
     assert code == 2
     assert "Traceback" not in err
+    (tmp_path / "profiles.toml").write_text(f'[home]\nurl = "{server.url}"\n')
+    monkeypatch.setattr(profiles, "profiles_path", lambda: tmp_path / "profiles.toml")
+    code, _, err = run("", "more", "--profile", "home")
+    assert (code, err) == (2, "wsclient: 'more' is one argument too many.\n")
 
 
 def test_neither_parsing_nor_scripts_import_prompt_toolkit():

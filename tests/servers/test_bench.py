@@ -7,24 +7,15 @@ import pytest
 
 from wsclient.cli import main
 
+from ..support.aria2 import ARIA2, Aria2
 from ..support.node import NODE, npm
-from ..support.program import Program, find, free_port
+from ..support.program import Program, free_port
 
-ARIA2 = find("aria2c")
 ECHO = """
 const { WebSocketServer } = require(process.argv[3]);
 const server = new WebSocketServer({ port: Number(process.argv[2]), host: "127.0.0.1" });
 server.on("connection", peer => peer.on("message", (data, binary) => peer.send(data, { binary })));
 """
-
-
-class Aria2(Program):
-    def __init__(self, home):
-        self.port = free_port()
-        super().__init__(home, [
-            ARIA2, "--no-conf", "--no-netrc", "--enable-dht=false", "--disable-ipv6", "--enable-rpc",
-            f"--rpc-listen-port={self.port}", f"--dir={home}",
-        ])  # fmt: skip
 
 
 class NodeEcho(Program):
@@ -44,7 +35,7 @@ def bench(capsys, *arguments):
 @pytest.mark.skipif(ARIA2 is None, reason="ARIA2 IS MISSING, so bench is not tested on it: apt-get install aria2")
 def test_calls_of_a_json_rpc_server(tmp_path, capsys):
     with Aria2(tmp_path) as aria2:
-        call = (f"localhost:{aria2.port}/jsonrpc", "--protocol", "jsonrpc", "--call", "aria2.getVersion")
+        call = (aria2.url, "--protocol", "jsonrpc", "--call", "system.listMethods")  # the only one without a token
         found = bench(capsys, *call, "-n", "200", "-c", "4")
         assert (found["requests"], found["errors"], found["connections"]) == (200, {}, 4)
         found = bench(capsys, *call, "-n", "100", "--rate", "400")

@@ -128,11 +128,10 @@ def test_calls_of_chromium(tmp_path, capsys):
 
 
 @needs_nginx
-def test_calls_through_nginx_with_tls_and_with_a_stopped_upstream(tmp_path, authority, trusting, capsys):
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+def test_calls_through_nginx_with_tls_and_with_a_stopped_upstream(tmp_path, authority, ca_file, trusting, capsys):
     with Server() as server, Nginx(tmp_path, server.port, authority, trusting) as nginx:
-        url = f"wss://localhost:{nginx.port}/"
-        assert main(["call", "--ca", str(tmp_path / "ca.pem"), url, "add", ":=1", ":=2"]) == 0
+        url = nginx.url()
+        assert main(["call", "--ca", str(ca_file), url, "add", ":=1", ":=2"]) == 0
         assert printed(capsys)[0]["result"] == 3
         assert main(["call", url, "add"]) == 3
         assert "certificate" in capsys.readouterr().err

@@ -2,38 +2,16 @@
 
 import io
 import json
-import pathlib
 
 import pytest
 
 import wsclient
 
 from ..support import LONG
+from ..support.aria2 import ARIA2, TOKEN, Aria2
 from ..support.commands import Commands
-from ..support.node import NODE, npm
-from ..support.program import Program, find, free_port
-
-ARIA2 = find("aria2c")
-SERVER = pathlib.Path(__file__).with_name("graphql_server.cjs")
-TOKEN = "token:open sesame"
-
-
-class Aria2(Program):
-    def __init__(self, home):
-        self.port = free_port()
-        self.url = f"127.0.0.1:{self.port}/jsonrpc"
-        secret = TOKEN.removeprefix("token:")
-        super().__init__(home, [
-            ARIA2, "--no-conf", "--no-netrc", "--enable-dht=false", "--disable-ipv6", "--file-allocation=none",
-            "--enable-rpc", f"--rpc-secret={secret}", f"--rpc-listen-port={self.port}", f"--dir={home}",
-        ])  # fmt: skip
-
-
-class GraphQL(Program):
-    def __init__(self, home):
-        self.port = free_port()
-        self.url = f"127.0.0.1:{self.port}"
-        super().__init__(home, [NODE, SERVER, str(self.port)])
+from ..support.graphql import GraphQL
+from ..support.node import npm
 
 
 @pytest.fixture
@@ -131,7 +109,7 @@ def test_a_session_with_graphql_ws(commands, tmp_path):
                 assert [reply["data"]["count"] for reply in replies] == [1, 2, 3]
 
     with GraphQL(tmp_path) as graphql:
-        use(f"ws://{graphql.url}", SECRET, record=path)
+        use(graphql.url, SECRET, record=path)
         assert SECRET not in path.read_text()
         assert played(commands, use, path) == (0, [], [])
         assert commands("replay", path, "--to", graphql.url, "--set", f"token={SECRET}")[:2] == (0, [])

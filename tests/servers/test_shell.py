@@ -35,7 +35,7 @@ def run(script, url, *options):
 @pytest.mark.skipif(ARIA2 is None, reason="ARIA2 IS MISSING: apt-get install aria2")
 def test_aria2_through_a_restart(tmp_path, shell):
     with Aria2(tmp_path) as aria2:
-        terminal = shell(f"ws://127.0.0.1:{aria2.port}/jsonrpc", "--protocol", "jsonrpc", columns=160)
+        terminal = shell(aria2.url, "--protocol", "jsonrpc", columns=160)
         terminal.type(f'aria2.getVersion ="{TOKEN}"', ENTER)
         terminal.shows('"version"')
         terminal.type("aria2.addUri =wrong", ENTER)
@@ -72,13 +72,11 @@ def test_a_subscription_of_ganache(tmp_path, shell):
 def test_a_subscription_of_graphql_ws(tmp_path):
     with GraphQL(tmp_path) as graphql:
         script = '{"query": "{ add(a: 1, b: 2) }"}\n/sub {"query": "subscription { count(to: 3) }"}\n'
-        code, out, err = run(script, f"ws://127.0.0.1:{graphql.port}/", "--protocol", "graphql")
+        code, out, err = run(script, graphql.url, "--protocol", "graphql")
         counted = [f'{{"data": {{"count": {number}}}}}' for number in (1, 2, 3)]
         assert (code, out) == (0, ['{"data": {"add": 3}}', *counted])
         assert "* subscribed" in err
-        code, out, err = run(
-            '/sub {"query": "subscription { breaks }"}\n', f"ws://127.0.0.1:{graphql.port}/", "--protocol", "graphql"
-        )
+        code, out, err = run('/sub {"query": "subscription { breaks }"}\n', graphql.url, "--protocol", "graphql")
         assert code == 1
 
 

@@ -18,6 +18,7 @@ class Aria2(Program):
 
     def __init__(self, home):
         self.port = free_port()
+        self.url = f"ws://127.0.0.1:{self.port}/jsonrpc"
         self.downloads = home / "downloads"
         secret = TOKEN.removeprefix("token:")
         super().__init__(home, [
@@ -26,5 +27,4 @@ class Aria2(Program):
         ])  # fmt: skip
 
     def connect(self, **options):
-        url = f"ws://127.0.0.1:{self.port}/jsonrpc"
-        return wsclient.connect(url, **{"protocol": wsclient.JsonRpc(), "reconnect": SOON, **options})
+        return wsclient.connect(self.url, **{"protocol": wsclient.JsonRpc(), "reconnect": SOON, **options})

@@ -1,5 +1,6 @@
 """Commands of ``wsclient`` in this process."""
 
+import errno
 import io
 import json
 import logging
@@ -12,7 +13,7 @@ from wsclient.cli import main
 
 from . import LONG
 
-__all__ = ["Commands", "Lines"]
+__all__ = ["Commands", "FullDisk", "Lines"]
 
 
 class Lines:
@@ -41,6 +42,22 @@ class Lines:
     def rest(self):
         """The lines that were not read."""
         return [self._lines.get_nowait() for _ in range(self._lines.qsize())]
+
+
+class FullDisk(io.StringIO):
+    """A stdout that can't be written.
+
+    Args:
+        before: called before a write fails.
+    """
+
+    def __init__(self, before=lambda: None):
+        super().__init__()
+        self._before = before
+
+    def write(self, text):
+        self._before()
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 class Commands:

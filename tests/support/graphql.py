@@ -18,9 +18,10 @@ class GraphQL(Program):
 
     def __init__(self, home):
         self.port = free_port()
+        self.url = f"ws://127.0.0.1:{self.port}/"
         super().__init__(home, [NODE, SERVER, str(self.port)])
 
     def client(self, params=None, **options):
         """A client for it, not started."""
         protocol = wsclient.GraphQLTransportWs(params)
-        return wsclient.Client(f"ws://127.0.0.1:{self.port}/", **{"protocol": protocol, "reconnect": SOON, **options})
+        return wsclient.Client(self.url, **{"protocol": protocol, "reconnect": SOON, **options})

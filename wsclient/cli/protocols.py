@@ -13,7 +13,7 @@ from .. import protocols
 from ..protocols import Fifo, JsonId, Protocol
 from .exits import CommandError
 
-__all__ = ["NAMES", "UndecodedJson", "marks_events", "protocol_of", "uncorrelated"]
+__all__ = ["NAMES", "UndecodedJson", "protocol_of", "uncorrelated"]
 
 _CLASSES: Final[Mapping[str, str]] = {
     "jsonrpc": "JsonRpc",
@@ -33,20 +33,6 @@ NAMES: Final = (*_CLASSES, "id=FIELD", "package.module:Class")
 _SECRETS: Final[Mapping[str, str]] = {"ha": "HASS_TOKEN", "obs": "OBS_WEBSOCKET_PASSWORD"}
 """Protocols that log in with messages, and the environment variable of their secret. ``HASS_TOKEN`` is also the name
 that Home Assistant's own command line uses."""
-
-
-def marks_events(protocol: Protocol, request: Any) -> bool:
-    """Return whether the events of a subscription have the id of its request, so that only a subscription receives
-    them. The events of other protocols are ordinary messages.
-
-    Args:
-        protocol: the message protocol of the client.
-        request: the message that subscribes.
-    """
-    try:
-        return protocol.stream_of(request, 0) is not None
-    except (TypeError, ValueError, LookupError, AttributeError):  # it is no request of this protocol
-        return False
 
 
 class UndecodedJson:

@@ -156,14 +156,13 @@ def _sigterm_interrupts() -> Iterator[None]:
     """SIGTERM ends the command like Ctrl-C: a script that runs a replay in the background ends it by ``kill``, since
     shells without job control start such a process with SIGINT ignored (POSIX, 2.11).
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    is_main = threading.current_thread() is threading.main_thread()  # only this thread may change a handler
+    before = signal.signal(signal.SIGTERM, _interrupt) if is_main else None
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

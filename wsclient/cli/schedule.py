@@ -168,11 +168,9 @@ class OpenSchedule(Schedule):
 
     def _numbers_until(self, time: int) -> int:
         """How many requests are due before a time."""
-        number = max(0, int((time - self.begin) * self._rate / SECOND))
+        number = max(0, int((time - self.begin) * self._rate / SECOND))  # rounded down, so never too large
         while self._time_of(number) < time:
             number += 1
-        while number and self._time_of(number - 1) >= time:
-            number -= 1
         return number
 
 

@@ -10,18 +10,17 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import ClientClosed
 from .._models import State
 from .._threads.locks import make_lock
 from ..protocols import JsonId
 from .exits import CommandError, exit_code_of, sentence_of
-from .protocols import marks_events
 from .shell_recording import RecordingSwitch
 from .tracing import FramePrinter
 
 if TYPE_CHECKING:
     from .._client.client import Client
     from .._receiving.streams import Stream
+    from ..protocols import Protocol
     from .options import Connection
     from .output import Output
     from .shell_transcript import Transcript
@@ -77,7 +76,6 @@ class Conversation:
         self._plain = 0
         self._is_subscribed = False
         self._is_closing = False
-        self._subscribed.clear()
         self.client = self._new_client()
 
     # --- the client --------------------------------------------------------------------------------------------------
@@ -162,9 +160,6 @@ class Conversation:
         try:
             for message in stream:
                 self.transcript.received(message)
-        except ClientClosed as error:
-            if error.__cause__ is not None:
-                self.transcript.error(f"* {sentence_of(error)}")
         except Exception as error:
             self.transcript.failed(error)
 
@@ -219,7 +214,7 @@ class Conversation:
             Exception: the errors of ``Client.subscribe``.
         """
         self._is_subscribed = True
-        if not (self.is_correlated and marks_events(self.client.protocol, request)):
+        if not (self.is_correlated and _marks_events(self.client.protocol, request)):
             self._subscribed.append(request)
             if self.client.state is not State.WAITING:
                 self.post(request)
@@ -228,12 +223,10 @@ class Conversation:
         began = time.monotonic()
         subscription = self.client.subscribe(request)
         self.transcript.note(f"* subscribed after {(time.monotonic() - began) * 1000:.1f} ms")
-        if subscription.reply is not None:
-            self.transcript.received(subscription.reply)
         self._read(subscription)
 
     def _warn_if_away(self) -> None:
-        if self.client.state is not State.OPEN:
+        if self.client.state is not State.OPEN and not self.is_over:
             self.transcript.note("* not connected now; it is sent when the connection is open")
 
     def aside(self, function: Callable[..., object], *arguments: Any) -> None:
@@ -292,6 +285,20 @@ class Conversation:
             time.sleep(_POLL)
         if transcript.failure is not None:
             raise transcript.failure
+
+
+def _marks_events(protocol: Protocol, request: Any) -> bool:
+    """Return whether the events of a subscription have the id of its request, so that only a subscription receives
+    them. The events of other protocols are ordinary messages.
+
+    Args:
+        protocol: the message protocol of the client.
+        request: the message that subscribes.
+    """
+    try:
+        return protocol.stream_of(request, 0) is not None
+    except (TypeError, ValueError, LookupError, AttributeError):  # it is no request of this protocol
+        return False
 
 
 def _end_of(client: Client) -> Exception:

@@ -124,9 +124,7 @@ def parse_all(text: str) -> list[Input]:
         return [parse(text)]
     except InputError:
         with contextlib.suppress(InputError):
-            pieces = [parse(piece) for _, piece in joined(text.splitlines(keepends=True))]
-            if len(pieces) > 1:
-                return pieces
+            return [parse(piece) for _, piece in joined(text.splitlines(keepends=True))]
         raise
 
 

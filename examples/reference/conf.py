@@ -16,6 +16,7 @@ exclude_patterns = [".*", "build"]
 root_doc = "examples/reference/index"
 html_extra_path = ["index.html"]
 
+smartquotes = False  # a reader searches for the text of an error with the quotes that it has
 html_theme = "furo"
 html_title = "wsclient"
 html_copy_source = False

@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 import trustme
 
-from wsclient.testing._leaks import Belongings, close_clients, describe, left_since
+from wsclient.testing._leaks import Resources, close_clients, describe, left_since
 
 from .support import LONG, FaultProxy, RawServer, Server
 from .support.hanging import HANG, HANG_SLOW, fails_if_it_hangs
@@ -133,9 +133,9 @@ def clean_environment(monkeypatch):
 @pytest.fixture(autouse=True)
 def nothing_left():
     """A test must leave no client open and no thread of one; if it fails, later tests are not affected."""
-    before = Belongings.of_clients()
+    before = Resources.of_clients()
     yield
-    left = left_since(before, LONG, Belongings.of_clients)
+    left = left_since(before, LONG, Resources.of_clients)
     if left:
         words = describe(left)
         close_clients(left.clients)

@@ -9,7 +9,7 @@ import pytest
 import tenacity
 
 import wsclient
-from wsclient.testing._leaks import Belongings
+from wsclient.testing._leaks import Resources
 
 from .support import LONG, RawServer, eventually
 from .support.figures import depth, descriptors, needs_proc
@@ -95,9 +95,9 @@ def test_a_closed_client_is_garbage_collected(server):
 def test_threads_that_a_client_starts_later_are_not_left_by_a_test_that_found_it_open(server):
     called = threading.Event()
     with wsclient.connect(server.url) as client:
-        before = Belongings.of_clients()
+        before = Resources.of_clients()
         client.submit({"method": "echo"}, timeout=LONG).add_done_callback(lambda future: called.set())
         assert called.wait(LONG)
-        after = Belongings.of_clients()
+        after = Resources.of_clients()
         assert after.threads > before.threads
         assert not after.without(before)

@@ -44,7 +44,7 @@ def refusal(kind, **options):
 def test_a_url_can_be_a_str():
     settings = made("wss://host/path")
     assert settings.urls == ("wss://host/path",)
-    assert settings.ask_url is None
+    assert settings.url_function is None
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
@@ -58,7 +58,7 @@ def test_a_url_can_be_a_function_that_is_not_called_yet():
 
     settings = made(ask)
     assert settings.urls == ()
-    assert settings.ask_url is ask
+    assert settings.url_function is ask
 
 
 @pytest.mark.parametrize("url", [None, 5, b"ws://host/", bytearray(b"ws://host/"), {"ws://host/"}, {"ws://host/": 1}])
@@ -103,20 +103,20 @@ def test_the_urls_can_be_printed_without_their_secrets():
 
 def test_headers_are_copied():
     headers = {"X-Token": "abc"}
-    greeting = made(headers=headers).greeting
+    handshake = made(headers=headers).handshake
     headers["X-Token"] = "changed"
-    assert greeting.headers == {"X-Token": "abc"}
+    assert handshake.headers == {"X-Token": "abc"}
 
 
 def test_headers_are_optional():
-    assert made(headers=None).greeting.headers is None
+    assert made(headers=None).handshake.headers is None
 
 
 def test_headers_can_be_a_function_that_is_not_called_yet():
     def ask():
         raise AssertionError("it was asked")
 
-    assert made(headers=ask).greeting.headers is ask
+    assert made(headers=ask).handshake.headers is ask
 
 
 @pytest.mark.parametrize("headers", [5, "X: y", [("X", "y")], {"X": 5}, {5: "x"}, {"X": b"hunter2"}], ids=repr)
@@ -144,11 +144,11 @@ def test_a_coroutine_function_is_refused_as_headers():
 
 @pytest.mark.parametrize("kind", [list, tuple])
 def test_subprotocols_keep_their_order(kind):
-    assert made(subprotocols=kind(["b", "a.v1", "a"])).greeting.subprotocols == ("b", "a.v1", "a")
+    assert made(subprotocols=kind(["b", "a.v1", "a"])).handshake.subprotocols == ("b", "a.v1", "a")
 
 
 def test_subprotocols_are_optional():
-    assert made(subprotocols=[]).greeting.subprotocols == ()
+    assert made(subprotocols=[]).handshake.subprotocols == ()
 
 
 @pytest.mark.parametrize("subprotocols", ["graphql-ws", None, 5, {"a"}])
@@ -167,12 +167,12 @@ def test_repeated_subprotocols_are_refused():
 
 @pytest.mark.parametrize("name", ["upgrade", "Connection", "sec-websocket-key"])
 def test_a_subprotocol_can_be_any_token(name):
-    assert made(subprotocols=[name]).greeting.subprotocols == (name,)
+    assert made(subprotocols=[name]).handshake.subprotocols == (name,)
 
 
 def test_an_origin_is_kept():
-    assert made(origin=None).greeting.origin is None
-    assert made(origin="https://example.org").greeting.origin == "https://example.org"
+    assert made(origin=None).handshake.origin is None
+    assert made(origin="https://example.org").handshake.origin == "https://example.org"
 
 
 @pytest.mark.parametrize("origin", [5, b"https://example.org", ["https://example.org"]])
@@ -189,18 +189,18 @@ def test_an_invalid_origin_is_refused(origin):
 
 
 def test_the_name_deflate_means_deflate_with_default_parameters():
-    compression = made(compression="deflate").greeting.compression
+    compression = made(compression="deflate").handshake.compression
     assert isinstance(compression, Deflate)
     assert repr(compression) == repr(Deflate())
 
 
 def test_compression_parameters_can_be_given():
     compression = Deflate(level=9)
-    assert made(compression=compression).greeting.compression is compression
+    assert made(compression=compression).handshake.compression is compression
 
 
 def test_compression_can_be_disabled():
-    assert made(compression=None).greeting.compression is None
+    assert made(compression=None).handshake.compression is None
 
 
 @pytest.mark.parametrize("compression", ["gzip", "", "Deflate", "permessage-deflate", "none"])
@@ -220,7 +220,7 @@ MAY_BE_NONE = ["ping_interval", "ping_timeout", "request_timeout"]
 
 
 def seconds_of(settings, name):
-    return getattr(settings.bounds if name == "request_timeout" else settings.line, name)
+    return getattr(settings.bounds if name == "request_timeout" else settings.network, name)
 
 
 @pytest.mark.parametrize("name", SECONDS)
@@ -259,8 +259,8 @@ def test_the_other_durations_cannot_be_disabled(name):
 @pytest.mark.parametrize("ping_interval", [None, 1, 100])
 @pytest.mark.parametrize("ping_timeout", [None, 1, 100])
 def test_any_combination_of_ping_options_is_valid(ping_interval, ping_timeout):
-    line = made(ping_interval=ping_interval, ping_timeout=ping_timeout).line
-    assert (line.ping_interval, line.ping_timeout) == (ping_interval, ping_timeout)
+    network = made(ping_interval=ping_interval, ping_timeout=ping_timeout).network
+    assert (network.ping_interval, network.ping_timeout) == (ping_interval, ping_timeout)
 
 
 def test_a_number_of_seconds_too_large_for_a_float_is_refused():
@@ -348,16 +348,16 @@ def ca(tmp_path_factory):
 
 
 def test_without_tls_options_no_context_is_created():
-    assert made().line.ssl_context is None
+    assert made().network.ssl_context is None
 
 
 def test_a_context_is_used_unchanged():
     context = ssl.create_default_context()
-    assert made(ssl_context=context).line.ssl_context is context
+    assert made(ssl_context=context).network.ssl_context is context
 
 
 def test_ssl_ca_is_the_only_trusted_authority_and_verified_strictly(ca):
-    context = made(ssl_ca=ca).line.ssl_context
+    context = made(ssl_ca=ca).network.ssl_context
     assert len(context.get_ca_certs()) == 1
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
@@ -394,7 +394,7 @@ def test_a_context_function_is_kept_and_not_called_yet():
     def make():
         raise AssertionError("it was asked")
 
-    assert made(ssl_context=make).line.ssl_context is make
+    assert made(ssl_context=make).network.ssl_context is make
 
 
 def test_a_coroutine_function_is_refused_as_a_context_function():
@@ -421,7 +421,7 @@ def test_a_context_function_and_ssl_ca_exclude_each_other(ca):
     ],
 )
 def test_a_server_name_is_a_host_name_or_an_address(name, kept):
-    assert made(server_hostname=name).line.server_hostname == kept
+    assert made(server_hostname=name).network.server_hostname == kept
 
 
 @pytest.mark.parametrize(
@@ -455,7 +455,7 @@ def test_a_context_and_a_ca_exclude_each_other(ca):
     ],
 )
 def test_a_proxy_is_a_url_or_that_of_the_environment_or_none(proxy):
-    assert made(proxy=proxy).line.proxy == proxy
+    assert made(proxy=proxy).network.proxy == proxy
 
 
 @pytest.mark.parametrize(
@@ -484,8 +484,8 @@ def test_an_invalid_proxy_is_refused(proxy):
 
 @pytest.mark.parametrize(("proxy", "kept"), [(True, "env"), (False, None)])
 def test_true_is_the_proxy_of_the_environment_and_false_is_none(pair, proxy, kept):
-    assert made(proxy=proxy).line.proxy == kept
-    assert made(sock=pair, proxy=proxy).line.proxy == kept
+    assert made(proxy=proxy).network.proxy == kept
+    assert made(sock=pair, proxy=proxy).network.proxy == kept
 
 
 @pytest.mark.parametrize("proxy", [5, 1, 0, ["http://proxy"], b"http://joe:hunter2@proxy"], ids=repr)
@@ -504,7 +504,7 @@ def test_a_proxy_of_another_type_is_refused(proxy):
     ],
 )
 def test_a_source_address_can_have_a_port(source, kept):
-    assert made(source_address=source).line.source_address == kept
+    assert made(source_address=source).network.source_address == kept
 
 
 @pytest.mark.parametrize("source", [5, b"127.0.0.2", ("127.0.0.2",), ("127.0.0.2", 1, 2), {"127.0.0.2"}], ids=repr)
@@ -528,13 +528,13 @@ def pair():
 
 
 def test_without_the_sock_option_the_client_connects_itself():
-    assert made(sock=None).line.sock is None
+    assert made(sock=None).network.sock is None
 
 
 @pytest.mark.parametrize("proxy", [None, "env"])
 def test_a_socket_is_kept_unchanged_until_it_is_needed(pair, proxy):
     pair.settimeout(5)
-    assert made(sock=pair, proxy=proxy).line.sock is pair
+    assert made(sock=pair, proxy=proxy).network.sock is pair
     assert pair.gettimeout() == 5
 
 
@@ -542,7 +542,7 @@ def test_a_socket_function_is_not_called_yet():
     def ask():
         raise AssertionError("it was asked")
 
-    assert made(sock=ask).line.sock is ask
+    assert made(sock=ask).network.sock is ask
 
 
 @pytest.mark.parametrize(
@@ -579,7 +579,7 @@ def test_a_datagram_socket_is_refused():
 
 def test_limits_are_kept():
     limits = Limits(max_redirects=0)
-    assert made(limits=limits).line.limits is limits
+    assert made(limits=limits).network.limits is limits
 
 
 @pytest.mark.parametrize("limits", [None, 5, {"max_redirects": 0}, Limits], ids=repr)
@@ -649,7 +649,7 @@ def test_the_repr_of_the_default_is_that_in_the_signature():
 
 def test_settings_cannot_be_changed():
     settings = made()
-    for part, name in [(settings, "name"), (settings.greeting, "origin"), (settings.line, "proxy")]:
+    for part, name in [(settings, "name"), (settings.handshake, "origin"), (settings.network, "proxy")]:
         with pytest.raises(AttributeError):
             setattr(part, name, None)
     with pytest.raises(AttributeError):

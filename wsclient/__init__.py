@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 # Imported now, so that its exit function is registered before the program's exit functions. It then runs after them,
 # since exit functions run in reverse order.
 from ._threads import processes as _processes  # noqa: F401
-from ._threads.imports import importing, loaded
+from ._threads.imports import import_lock, import_public_name
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -207,9 +207,9 @@ if not TYPE_CHECKING:  # pragma: no branch  (it is False at run time)
 
     def __getattr__(name: str) -> Any:
         if name == "protocols":
-            with importing:
+            with import_lock:
                 return importlib.import_module(".protocols", __name__)
-        value = loaded(__name__, _MODULE_OF, name)
+        value = import_public_name(__name__, _MODULE_OF, name)
         globals()[name] = value  # several threads may do this at the same time, with the same object
         return value
 

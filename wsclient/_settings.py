@@ -138,9 +138,9 @@ class Settings(NamedTuple):
     """
 
     urls: tuple[str, ...]
-    ask_url: Callable[[], str] | None
-    greeting: HandshakeOptions
-    line: NetworkOptions
+    url_function: Callable[[], str] | None
+    handshake: HandshakeOptions
+    network: NetworkOptions
     bounds: Bounds
     codec: Any
     retry_first: bool
@@ -157,7 +157,7 @@ class Settings(NamedTuple):
     @property
     def shown_url(self) -> str:
         """The URLs without their secrets."""
-        return ", ".join(map(_url.redact, self.urls)) if self.ask_url is None else "<url function>"
+        return ", ".join(map(_url.redact, self.urls)) if self.url_function is None else "<url function>"
 
 
 def make_settings(url: UrlOption, values: Mapping[str, Any]) -> Settings:
@@ -171,12 +171,12 @@ def make_settings(url: UrlOption, values: Mapping[str, Any]) -> Settings:
         TypeError: ``url`` has the wrong type.
         ValueError: ``url`` is empty, or one of its URLs is not valid.
     """
-    urls, ask_url = _checked_url(url)
+    urls, url_function = _checked_url(url)
     return Settings(
         urls=urls,
-        ask_url=ask_url,
-        greeting=_picked(HandshakeOptions, values),
-        line=_picked(NetworkOptions, {**values, "ssl_context": values["ssl_ca"] or values["ssl_context"]}),
+        url_function=url_function,
+        handshake=_picked(HandshakeOptions, values),
+        network=_picked(NetworkOptions, {**values, "ssl_context": values["ssl_ca"] or values["ssl_context"]}),
         bounds=_picked(Bounds, values),
         codec=values["json"],
         retry_first=values["retry_first"],

@@ -28,14 +28,15 @@ class Counters:
         connections: connections that were opened and set up.
         renewals: those of them that replaced another one, see ``Renew``.
         failed_attempts: attempts that failed.
-        late: replies for which no request was waiting.
-        unread: a pair that describes the last message that was not recognised as a reply, but may be one: the value of
-            ``messages_received`` at that message, and a sentence with the reason. Assigned as one pair.
+        unmatched_replies: replies for which no request was waiting.
+        unrecognised: a pair that describes the last message that was not recognised as a reply, but may be one: the
+            value of ``messages_received`` at that message, and a sentence with the reason. Assigned as one pair.
     """
 
     __slots__ = (
         "_rtt_count", "_rtt_sum", "bytes_received", "bytes_sent", "connections", "failed_attempts",
-        "last_message", "late", "messages_received", "messages_sent", "renewals", "rtt_last", "rtt_min", "unread",
+        "last_message", "messages_received", "messages_sent", "renewals", "rtt_last", "rtt_min",
+        "unmatched_replies", "unrecognised",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -47,8 +48,8 @@ class Counters:
         self.connections = 0
         self.renewals = 0
         self.failed_attempts = 0
-        self.late = 0
-        self.unread = 0, ""
+        self.unmatched_replies = 0
+        self.unrecognised = 0, ""
         self.rtt_last: float | None = None
         self.rtt_min: float | None = None
         self._rtt_sum = 0.0

@@ -88,7 +88,7 @@ def _no_short_cut_in_the_inbox() -> None:
     def put(self, item, size, key=None, must_keep_reading=False):
         max_items, max_bytes, _ = self._bounds
         with this_thread.section, self._lock:
-            verdict = inbox.Put.KEPT if self.ended else self._put_at_bound(item, size, key, must_keep_reading)
+            verdict = inbox.Put.KEPT if self.ended else self._put_at_limit(item, size, key, must_keep_reading)
             self.full = self.overflow == "block" and (len(self) >= max_items or self._bytes >= max_bytes)
         self._filled.announce()
         return verdict

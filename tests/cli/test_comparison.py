@@ -7,7 +7,7 @@ import pytest
 from wsclient._recording.redaction import REDACTED, Redactor
 from wsclient.cli.comparison import Expected, differences, with_secrets
 from wsclient.testing._replay.matching import ID_KEYS, Matcher, recorded
-from wsclient.testing._replay.playing import SAY, Scene
+from wsclient.testing._replay.playing import SEND, RecordedStep
 
 MATCHER = Matcher(Redactor())
 
@@ -46,16 +46,16 @@ def test_a_difference_cannot_control_the_terminal():
 
 
 def expecting(*messages):
-    scenes = [Scene(SAY, 0.0, line, recorded(message)) for line, message in enumerate(messages)]
-    return Expected(scenes, MATCHER, ID_KEYS)
+    steps = [RecordedStep(SEND, 0.0, line, recorded(message)) for line, message in enumerate(messages)]
+    return Expected(steps, MATCHER, ID_KEYS)
 
 
 def test_a_reply_is_compared_with_the_recorded_one_of_its_id():
     expected = expecting('{"id":1,"result":1}', '{"id":2,"result":2}', '{"event":"x"}')
-    scene, phrases = expected.take('{"id":2,"result":1}')
-    assert (scene.line, phrases) == (1, ["result: recorded 2, now 1"])
-    scene, phrases = expected.take('{"id":1,"error":1}')
-    assert (scene.line, len(phrases)) == (0, 2)
+    step, phrases = expected.take('{"id":2,"result":1}')
+    assert (step.line, phrases) == (1, ["result: recorded 2, now 1"])
+    step, phrases = expected.take('{"id":1,"error":1}')
+    assert (step.line, len(phrases)) == (0, 2)
     assert [one.line for one in expected.before(9)] == [2]
 
 
@@ -71,8 +71,8 @@ def test_the_order_of_messages_is_not_compared_but_their_number():
 
 
 def test_messages_of_the_same_kind_are_compared():
-    scene, phrases = expecting('{"type":"a","n":1}', '{"type":"b","n":1}').take('{"type":"b","n":2}')
-    assert (scene.line, phrases) == (1, ["n: recorded 1, now 2"])
+    step, phrases = expecting('{"type":"a","n":1}', '{"type":"b","n":1}').take('{"type":"b","n":2}')
+    assert (step.line, phrases) == (1, ["n: recorded 1, now 2"])
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------

@@ -250,7 +250,7 @@ def test_reading_pauses_at_the_limit_and_nothing_is_lost():
         stream = client.listen(maxsize=10)
         client.send("5000")
         pause = threading.Event()
-        eventually(lambda: client._wsclient.core.link.paused)
+        eventually(lambda: client._wsclient.core.facts.paused)
         pause.wait(1.5)  # longer than the keepalive allows: unread bytes are a sign of life
         received = client.stats.messages_received
         assert received < 2000
@@ -258,7 +258,7 @@ def test_reading_pauses_at_the_limit_and_nothing_is_lost():
         assert stream.get(LONG) == "done"
         assert stream.dropped == 0
         assert client.stats.connections == 1
-        eventually(lambda: not client._wsclient.core.link.paused)
+        eventually(lambda: not client._wsclient.core.facts.paused)
 
 
 def test_a_request_continues_reading_although_a_stream_is_full():
@@ -271,7 +271,7 @@ def test_a_request_continues_reading_although_a_stream_is_full():
 
     with Server(handler) as server, wsclient.connect(server.url) as client, client.listen(maxsize=10) as stream:
         client.send("flood")
-        eventually(lambda: client._wsclient.core.link.paused)
+        eventually(lambda: client._wsclient.core.facts.paused)
         assert client.request({"a": 1}, timeout=LONG) == {"id": 1, "a": 1}
         assert [stream.get(LONG) for _ in range(100)] == ["x" * 100] * 100
 
@@ -360,7 +360,7 @@ def test_the_close_frame_of_the_peer_is_read_although_a_hook_blocks_reading(raw)
     )
     try:
         peer.send(frame(1, b"x") * 3)
-        eventually(lambda: client._wsclient.core.link.paused)
+        eventually(lambda: client._wsclient.core.facts.paused)
         closing = start_call(lambda: client.close(timeout=4 * LONG))
         assert peer.receive_frame()[0] == 8
         peer.send(frame(1, b"x") + frame(8, (1000).to_bytes(2, "big")))
@@ -467,7 +467,7 @@ def test_messages_that_arrive_while_a_client_closes_end_no_stream_with_an_error(
     stream = client.listen()
     for _ in range(3):
         peer.send_text("x" * 60)
-    eventually(lambda: client._wsclient.core.link.paused)
+    eventually(lambda: client._wsclient.core.facts.paused)
     closing = threading.Thread(target=client.close, kwargs={"timeout": LONG})
     closing.start()
     assert peer.receive_frame()[0] == 8

@@ -538,7 +538,7 @@ def test_drain_detects_that_the_last_request_has_ended(server):
     assert client.drain(10 * LONG, wait=False) is False
     eventually(lambda: core.commands.sleeps_until < math.inf)  # until the drain's deadline, or its next check
     for request in table.everything():
-        assert table.take(request, "failed")
+        assert table.end(request, "failed")
     assert client.wait_closed(LONG)
 
 

@@ -705,7 +705,7 @@ def test_a_late_reply_in_order_counts_once():
     core.requests.time_out(request)
     router.receive("late", 4)
     assert noted == ["late"]
-    assert core.counters.late == 1
+    assert core.counters.unmatched_replies == 1
 
 
 def test_connections_that_the_server_ends_without_a_message_are_failed_attempts_too():

@@ -22,7 +22,7 @@ from wsclient._errors import (
     WebSocketClientError,
 )
 from wsclient._models import Disconnect
-from wsclient._rfc6455.handshake import refused
+from wsclient._rfc6455.handshake import refusal_error
 from wsclient._rfc6455.http11 import Headers, Response
 
 from ..support.logs import make_log
@@ -35,7 +35,7 @@ RETRIED_CODES = (1000, 1001, 1004, 1005, 1006, 1009, 1011, 1012, 1013, 1014, 101
 
 def answered(status, **headers):
     lines = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    return refused(Response(status, "", Headers(lines), b""))
+    return refusal_error(Response(status, "", Headers(lines), b""))
 
 
 def lost(initiator="network", code=None, *, uptime=0.0):

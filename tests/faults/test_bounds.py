@@ -107,7 +107,7 @@ class Blocked:
 
 
 def is_paused(client):
-    return client._wsclient.core.link.paused
+    return client._wsclient.core.facts.paused
 
 
 @pytest.mark.slow

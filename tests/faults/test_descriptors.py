@@ -154,7 +154,7 @@ def test_a_socket_that_is_closed_while_reading_is_paused_is_a_lost_connection(se
     closer = Closer(server, on_message=on_message, receive_queue=queue, ping_interval=None)
     for number in range(5):
         server.send_all(str(number))
-    eventually(lambda: closer.client._wsclient.core.link.paused)
+    eventually(lambda: closer.client._wsclient.core.facts.paused)
     closer.sockets[0].close()
     go.set()
     eventually(lambda: closer.client.stats.connections == 2)

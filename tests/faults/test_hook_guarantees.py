@@ -326,7 +326,7 @@ def test_5_no_thread_wakes_up_without_a_reason_while_the_hook_acts(kind, scene, 
     if kind == "sleeps":  # its queue is full, so that reading pauses
         server.send_all("fills the queue")
         server.send_all("waits in the socket")
-        eventually(lambda: one.client._wsclient.core.link.paused)
+        eventually(lambda: one.client._wsclient.core.facts.paused)
     ours = [thread for thread in threading.enumerate() if thread.name in ("first-io", "first-hooks")]
     assert len(ours) == 2
     threading.Event().wait(SHORT)

@@ -212,7 +212,7 @@ def test_a_renewal_asked_for_while_there_is_no_connection_is_fulfilled_by_the_ne
     peer = raw.accept()
     eventually(lambda: client.state is State.CONNECTING)
     renewing = start_call(lambda: client.renew(wait=True, timeout=LONG))
-    eventually(lambda: client._wsclient.core.orders.new)
+    eventually(lambda: client._wsclient.core.renew_calls.new)
     peer.upgrade()
     assert renewing.result(LONG)
     assert client.stats.renewals == 0

@@ -199,7 +199,7 @@ def test_a_second_call_during_a_renewal_is_merged_into_it(raw):
     client, _ = open_renewing(raw)
     first, new = begin_renewal(client, raw)
     second = start_call(lambda: client.renew("again", wait=True, timeout=LONG))
-    eventually(lambda: client._wsclient.core.orders.new)
+    eventually(lambda: client._wsclient.core.renew_calls.new)
     new.upgrade()
     assert first.result(LONG)
     assert second.result(LONG)
@@ -525,7 +525,7 @@ def test_flush_that_began_before_the_switch_waits_for_both_connections(raw):
     assert old.receive_text() == "blocks the queue"
     client.submit("queued")  # so flush() stays queued behind it
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.link.proofs)
+    eventually(lambda: client._wsclient.core.facts.awaited_marks)
     new = renewed(client, raw)
     assert new.receive_text() == "queued"
     opcode, here = new.receive_frame()
@@ -629,7 +629,7 @@ def test_a_flush_that_a_whole_renewal_overtakes_fails_only_if_the_old_connection
         with pytest.raises(wsclient.ConnectionLost) as caught:
             flushing.result(LONG)
         assert caught.value.disconnect.initiator in ("network", "renewal")
-    assert not client._wsclient.core.link.proofs
+    assert not client._wsclient.core.facts.awaited_marks
     client.close(timeout=0)
 
 
@@ -638,7 +638,7 @@ def held_in_the_queue(client):
     client.pause_sending(HOUR)
     client.send("paused")
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.link.proofs)
+    eventually(lambda: client._wsclient.core.facts.awaited_marks)
     return flushing
 
 
@@ -671,7 +671,7 @@ def test_a_flush_that_two_renewals_overtake_needs_the_proof_of_the_first_connect
         with pytest.raises(wsclient.ConnectionLost) as caught:
             flushing.result(LONG)
         assert caught.value.disconnect.initiator == ("remote" if end == "close" else "network")
-    assert not client._wsclient.core.link.proofs
+    assert not client._wsclient.core.facts.awaited_marks
     client.close(timeout=0)
 
 
@@ -695,8 +695,8 @@ def test_full_queues_do_not_stop_a_flush_that_waits_for_the_old_connection(raw):
     (opcode, here) = new.receive_frame()
     assert opcode == 9
     new.send_frame(10, here)
-    proofs = client._wsclient.core.link.proofs
-    eventually(lambda: not any(mark.spans for mark in list(proofs)))
+    marks = client._wsclient.core.facts.awaited_marks
+    eventually(lambda: not any(mark.spans for mark in list(marks)))
     await_processed(new)  # the I/O thread has planned its next wait
     old.send_frame(10, there)
     flushing.result(LONG)
@@ -924,7 +924,9 @@ def test_identity_drops_what_comes_late_also_during_the_next_renewal(raw):
 
 
 def test_what_came_late_is_forgotten_after_some_time(raw, monkeypatch):
-    monkeypatch.setattr(subscription_module, "BEHIND", -1.0)  # Windows: the clock may show the same time twice
+    monkeypatch.setattr(
+        subscription_module, "DUPLICATES_AFTER", -1.0
+    )  # Windows: the clock may show the same time twice
     client, new, subscription = renewed_after_two_events(raw)
     put(new, event("0xb", 1), event("0xb", 2))
     assert results(subscription, 4) == [1, 2, 1, 2]
@@ -1177,7 +1179,7 @@ def test_without_pings_a_flush_waits_until_both_connections_have_written(raw):
     client.send(large)
     eventually(lambda: client._wsclient.core.sender.writer.blocked)
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.link.proofs)
+    eventually(lambda: client._wsclient.core.facts.awaited_marks)
     renewed(client, raw)
     assert not concurrent.futures.wait([flushing], SHORT).done
     assert old.receive_text() == large
@@ -1305,7 +1307,7 @@ def test_the_old_connection_stays_while_its_messages_wait_for_a_slow_reader(raw)
     client, old = open_renewing(raw, receive_queue=wsclient.ReceiveQueue(max_messages=2))
     stream = client.listen()
     put(old, *({"old": n} for n in range(10)))
-    eventually(lambda: client._wsclient.core.link.paused)
+    eventually(lambda: client._wsclient.core.facts.paused)
     renewed(client, raw)
     old.sock.settimeout(SHORT)
     with pytest.raises(TimeoutError):

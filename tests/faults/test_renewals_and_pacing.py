@@ -137,7 +137,7 @@ def test_a_flush_before_the_switch_spans_both_connections_although_a_pause_outla
     client.pause_sending(LONG)
     client.send("paused")
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.link.proofs)
+    eventually(lambda: client._wsclient.core.facts.awaited_marks)
     new = renewed(client, raw)
     answer_ping(old)  # it is sent behind "written", and not behind "paused"
     answered_close(old)
@@ -154,7 +154,7 @@ def test_a_flush_before_the_switch_fails_if_the_old_connection_proves_nothing(ra
     client.pause_sending(LONG)
     client.send("paused")
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.link.proofs)
+    eventually(lambda: client._wsclient.core.facts.awaited_marks)
     new = renewed(client, raw)
     close_code(old)
     old.reset()  # neither a pong nor an answer to the close frame

@@ -620,7 +620,7 @@ class Closer:
 
 
 def test_if_other_code_closes_the_socket_of_the_old_connection_the_new_one_continues(raw):
-    closer = Closer(lambda client: connections(client).retiring.opened.line.sock)
+    closer = Closer(lambda client: connections(client).retiring.opened.transport.sock)
     client, old = open_renewing(raw, renew=Renew(on=closer))
     closer.client = client
     asked = client.submit({"method": "x"})
@@ -743,7 +743,7 @@ def test_after_a_defect_before_the_new_connection_opens_flush_works(raw, attempt
     client.pause_sending(LONG)
     client.send("paused")
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.link.proofs)
+    eventually(lambda: client._wsclient.core.facts.awaited_marks)
     monkeypatch.setattr(os, "urandom", fails)
     _, new = begin_renewal(client, raw)
     new.upgrade()

@@ -129,7 +129,7 @@ def objects_of(client):
     """The client, what it made, and its settings, which a tool that reports errors shows if a frame refers to them."""
     settings = client._wsclient.core.settings
     return [
-        *(client, settings, settings.greeting, settings.line, settings.bounds, *map(parse, settings.urls)),
+        *(client, settings, settings.handshake, settings.network, settings.bounds, *map(parse, settings.urls)),
         *(client.stats, client.connection, client.protocol, client._wsclient.core, client._wsclient.lifecycle),
     ]
 

@@ -13,7 +13,7 @@ from wsclient import ConnectError, HandshakeError, ProxyError, TLSError
 from wsclient._network.connector import _BODY_TIMEOUT, Connector, _as_text
 from wsclient._network.options import NetworkOptions
 from wsclient._network.poller import READ
-from wsclient._network.transport import Line, TLSLine
+from wsclient._network.transport import TLSTransport, Transport
 from wsclient._options import MAX_REDIRECTS
 from wsclient._rfc6455.url import parse
 from wsclient._threads.commands import Interrupted
@@ -41,17 +41,17 @@ from ..support.stage import (
 @pytest.fixture
 def opening(watcher):
     """``opening(url, headers, ...)`` opens a connection; in every case, no other socket is left open."""
-    lines = []
+    transports = []
 
-    def open_line(url, headers=None, *, timeout=LONG, tls=None, proxy=None, source=None, subprotocols=()):
+    def open_connection(url, headers=None, *, timeout=LONG, tls=None, proxy=None, source=None, subprotocols=()):
         options = NetworkOptions(timeout, LONG, None, None, tls, proxy, source)
         opened = Connector(options, subprotocols, watcher).open(url, headers or {})
-        lines.append(opened.line)
+        transports.append(opened.transport)
         return opened
 
-    yield open_line
-    for line in lines:
-        line.close()
+    yield open_connection
+    for transport in transports:
+        transport.close()
     assert not watcher.open()
 
 
@@ -61,7 +61,7 @@ def opening(watcher):
 def test_an_upgrade_returns_the_transport_and_the_response_of_the_server(stage, opening):
     server = stage(upgrade("Sec-WebSocket-Protocol: chat", "X-Served-By: me"))
     opened = opening(f"{server.url}feed?a=b", subprotocols=("talk", "chat"))
-    assert type(opened.line) is Line
+    assert type(opened.transport) is Transport
     assert opened.target == parse(f"{server.url}feed?a=b")
     assert opened.subprotocol == "chat"
     assert opened.headers["x-served-by"] == "me"
@@ -82,10 +82,10 @@ def test_only_the_callers_headers_and_the_required_ones_are_sent(stage, opening)
 
 def test_frames_directly_after_the_upgrade_are_kept(stage, opening, watcher):
     opened = opening(stage(upgrade(then=frame(1, b"hello"))).url)
-    line, rest = opened.line, opened.rest
+    transport, rest = opened.transport, opened.rest
     while len(rest) < 7:
-        watcher.wait(line.sock, READ, within(LONG))
-        rest += line.receive(100)
+        watcher.wait(transport.sock, READ, within(LONG))
+        rest += transport.receive(100)
     assert rest == frame(1, b"hello")
 
 
@@ -116,7 +116,7 @@ def test_a_request_larger_than_the_socket_buffer_is_sent_completely(stage, openi
 def test_wss_uses_tls(stage, opening, server_tls, trusting):
     server = stage(upgrade(), tls=server_tls)
     opened = opening(server.url, tls=trusting)
-    assert type(opened.line) is TLSLine
+    assert type(opened.transport) is TLSTransport
     assert opened.target.secure
 
 
@@ -136,7 +136,7 @@ def test_the_authorities_of_the_system_are_loaded_once_and_only_for_wss(stage, w
 def test_the_local_address_can_be_chosen(stage, opening):
     source = "127.0.0.1", free_port()
     server = stage(upgrade())
-    assert opening(server.url, source=source).line.sock.getsockname() == source
+    assert opening(server.url, source=source).transport.sock.getsockname() == source
 
 
 # --- user and password -----------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def test_a_redirect_can_change_to_tls(stage, opening, server_tls, trusting):
     there = stage(upgrade(), tls=server_tls)
     here = stage(redirect(f"https://localhost:{there.port}/"))
     opened = opening(here.url, {"X-Token": "hush"}, tls=trusting)
-    assert type(opened.line) is TLSLine
+    assert type(opened.transport) is TLSTransport
     assert b"hush" not in there.peers[0].request
 
 
@@ -628,7 +628,7 @@ def test_one_deadline_applies_to_proxy_tls_upgrade_and_redirects(stage, opening,
     assert opened.target.resource == "/there"
     (at,) = set(watcher.deadlines)
     assert before + LONG <= at <= time.monotonic() + LONG
-    opened.line.close()
+    opened.transport.close()
 
 
 def forward(near, far):

@@ -14,7 +14,7 @@ import trustme
 import wsclient
 from wsclient import ConnectError, ConnectionLost, ProxyError, State, TLSError
 from wsclient._network.connector import Connector
-from wsclient._network.nested_tls import NestedTLSLine, start_nested_tls
+from wsclient._network.nested_tls import NestedTLSTransport, start_nested_tls
 from wsclient._network.options import NetworkOptions
 from wsclient._network.poller import READ, WRITE
 from wsclient._threads.commands import Interrupted
@@ -22,7 +22,10 @@ from wsclient._threads.commands import Interrupted
 from ..support import LONG, SHORT, RawServer, Server, eventually
 from ..support.clients import request_sum
 from ..support.figures import descriptors
-from ..support.lines import (
+from ..support.proxies import SecureProxy
+from ..support.raw import frame
+from ..support.stage import Hangs, Stage, Watcher, close_while_it_hangs, until_the_end, within
+from ..support.transports import (
     REFUSED,
     fill,
     read_exactly,
@@ -33,9 +36,6 @@ from ..support.lines import (
     tls_pair,
     wait_for,
 )
-from ..support.proxies import SecureProxy
-from ..support.raw import frame
-from ..support.stage import Hangs, Stage, Watcher, close_while_it_hangs, until_the_end, within
 
 SECONDS = float(os.environ.get("WSCLIENT_TLS_SECONDS", "1"))
 """How long the stress test with eight threads runs; 20 in CI and for releases."""
@@ -151,62 +151,62 @@ def nested(outer, client_tls, server_tls, watcher):
     end = FarEnd(far, server_tls)
     server = threading.Thread(target=end.handshake)
     server.start()
-    line = start_nested_tls(near, "localhost", client_tls, watcher, within(LONG))
+    transport = start_nested_tls(near, "localhost", client_tls, watcher, within(LONG))
     server.join(LONG)
-    assert line.receive(1) is None  # reads the session tickets
-    yield line, end
-    line.close()
+    assert transport.receive(1) is None  # reads the session tickets
+    yield transport, end
+    transport.close()
 
 
 def test_receive_returns_none_while_nothing_has_arrived(nested):
-    line, _ = nested
-    assert line.receive(100) is None
-    assert line.read_event == READ
+    transport, _ = nested
+    assert transport.receive(100) is None
+    assert transport.read_event == READ
 
 
 def test_receive_returns_the_bytes_that_have_arrived(nested):
-    line, far = nested
+    transport, far = nested
     far.sendall(b"hello")
-    assert receive(line, 100) == b"hello"
-    assert line.receive(100) is None
+    assert receive(transport, 100) == b"hello"
+    assert transport.receive(100) is None
 
 
 def test_receive_returns_at_most_the_requested_size(nested):
-    line, far = nested
+    transport, far = nested
     far.sendall(b"hello")
-    assert receive(line, 2) == b"he"
-    assert receive(line, 100) == b"llo"
+    assert receive(transport, 2) == b"he"
+    assert receive(transport, 100) == b"llo"
 
 
 def test_sent_bytes_arrive(nested):
-    line, far = nested
-    assert line.send(b"hello") == 5
-    assert line.send(memoryview(b"world")) == 5
+    transport, far = nested
+    assert transport.send(b"hello") == 5
+    assert transport.send(memoryview(b"world")) == 5
     assert read_exactly(far, 10) == b"helloworld"
 
 
 @pytest.mark.parametrize("size", [1, 16384, 16385, 65536, 65537, 10**6])
 def test_messages_of_any_size_arrive_in_both_directions(nested, size):
-    line, far = nested
+    transport, far = nested
     data = os.urandom(size)
     server = threading.Thread(target=lambda: far.sendall(read_exactly(far, size)))
     server.start()
     rest = memoryview(data)
     while rest:
-        sent = line.send(rest)
+        sent = transport.send(rest)
         if not sent:
-            wait_for(line, line.write_event)
+            wait_for(transport, transport.write_event)
         rest = rest[sent:]
     arrived = b""
     while len(arrived) < size:
-        arrived += receive(line, 65536)
+        arrived += receive(transport, 65536)
     server.join(LONG)
     assert arrived == data
 
 
 def test_the_proxy_can_read_none_of_the_data(nested):
-    line, far = nested
-    line.send(b"hush" * 100)
+    transport, far = nested
+    transport.send(b"hush" * 100)
     data = far.outer.recv(65536)
     assert data[:3] == b"\x17\x03\x03"  # a TLS record
     assert b"hush" not in data
@@ -214,7 +214,7 @@ def test_the_proxy_can_read_none_of_the_data(nested):
 
 @pytest.mark.parametrize("end", ["inner", "outer", "TCP"])
 def test_receive_returns_empty_bytes_at_the_end_of_any_layer(nested, end):
-    line, far = nested
+    transport, far = nested
     far.sendall(b"last")
     if end == "inner":
         far.outer.sendall(far.closing_record())
@@ -224,70 +224,70 @@ def test_receive_returns_empty_bytes_at_the_end_of_any_layer(nested, end):
             far.outer.unwrap()  # sends close_notify, and would wait for the client's
     else:
         socket.socket.shutdown(far.outer, socket.SHUT_WR)
-    assert receive(line, 100) == b"last"
-    assert receive(line, 100) == b""
-    assert receive(line, 100) == b""
+    assert receive(transport, 100) == b"last"
+    assert receive(transport, 100) == b""
+    assert receive(transport, 100) == b""
 
 
 def test_an_incomplete_record_is_not_returned(nested):
-    line, far = nested
+    transport, far = nested
     far.outer.sendall(far.records(b"hello")[:-1])
     socket.socket.shutdown(far.outer, socket.SHUT_WR)
-    assert receive(line, 100) == b""
+    assert receive(transport, 100) == b""
 
 
 def test_a_modified_record_is_an_error(nested):
-    line, far = nested
+    transport, far = nested
     record = bytearray(far.records(b"hello"))
     record[-1] ^= 1
     far.outer.sendall(record)
     with pytest.raises(ssl.SSLError):
-        receive(line, 100)
+        receive(transport, 100)
 
 
 # --- decrypted bytes that poll does not report -----------------------------------------------------------------------
 
 
 def test_pending_reports_decrypted_bytes(nested):
-    line, far = nested
-    assert line.pending() == 0
+    transport, far = nested
+    assert transport.pending() == 0
     far.sendall(b"x" * 10_000)
-    assert receive(line, 10) == b"x" * 10
-    assert line.pending() == 9990
-    assert line.receive(10_000) == b"x" * 9990
-    assert line.pending() == 0
+    assert receive(transport, 10) == b"x" * 10
+    assert transport.pending() == 9990
+    assert transport.receive(10_000) == b"x" * 9990
+    assert transport.pending() == 0
 
 
 def test_many_inner_records_in_one_outer_record_are_all_pending(nested):
-    line, far = nested
+    transport, far = nested
     records = far.records(*[b"%03d" % n for n in range(300)])
     assert len(records) < 16384, "they must fit into one outer record"
     far.outer.sendall(records)
-    got = [receive(line, 100)]
-    while line.pending():  # without waiting: no more data arrives in the outer layer
-        got.append(line.receive(100))
+    got = [receive(transport, 100)]
+    while transport.pending():  # without waiting: no more data arrives in the outer layer
+        got.append(transport.receive(100))
     assert got == [b"%03d" % n for n in range(300)]
 
 
 def test_half_an_inner_record_is_not_pending(nested):
-    line, far = nested
+    transport, far = nested
     records = far.records(b"hello")
     for part in (records[:3], records[3:-1]):
         far.outer.sendall(part)
-        wait_for(line, READ)
-        assert line.receive(100) is None
-        assert line.pending() == 0, "a caller that relies on it would poll"
+        wait_for(transport, READ)
+        assert transport.receive(100) is None
+        assert transport.pending() == 0, "a caller that relies on it would poll"
     far.outer.sendall(records[-1:])
-    assert receive(line, 100) == b"hello"
+    assert receive(transport, 100) == b"hello"
 
 
 def test_an_inner_record_can_arrive_in_any_pieces(nested):
-    line, far = nested
+    transport, far = nested
     for byte in far.records(b"hello", b"world"):
         far.outer.sendall(bytes([byte]))
     data = b""
     while len(data) < 10:
-        data += receive(line, 100)
+        data += receive(transport, 100)
     assert data == b"helloworld"
 
 
@@ -296,153 +296,157 @@ def test_an_inner_record_can_arrive_in_any_pieces(nested):
 
 @pytest.mark.parametrize("piece", [5000, 16384, 65536, 200_000])
 def test_a_full_transport_accepts_nothing_until_there_is_room_and_loses_no_byte(nested, piece):
-    line, far = nested
+    transport, far = nested
     pattern = os.urandom(piece)
-    sent, refused = fill(line, pattern)
+    sent, refused = fill(transport, pattern)
     assert sent > 0
     for _ in range(3):
-        taken = line.send(refused)  # usually nothing; a window probe of the operating system may make room
+        taken = transport.send(refused)  # usually nothing; a window probe of the operating system may make room
         sent, refused = sent + taken, refused[taken:]
-    assert line.write_event == WRITE
+    assert transport.write_event == WRITE
     total = sent + len(refused)
     arrived = []
     server = threading.Thread(target=lambda: arrived.append(read_exactly(far, total)))
     server.start()
     rest = memoryview(refused)
     while rest:
-        taken = line.send(rest)
+        taken = transport.send(rest)
         if not taken:
-            wait_for(line, line.write_event)
+            wait_for(transport, transport.write_event)
         rest = rest[taken:]
     server.join(LONG)
     assert arrived == [(pattern * (total // piece + 1))[:total]]
-    assert line.send(b"more") == 4
+    assert transport.send(b"more") == 4
     assert read_exactly(far, 4) == b"more"
 
 
 def test_receiving_continues_while_the_transport_is_full(nested):
-    line, far = nested
-    fill(line, b"x" * 16384)
+    transport, far = nested
+    fill(transport, b"x" * 16384)
     far.sendall(b"hello")
-    assert receive(line, 100) == b"hello"
-    assert line.read_event == READ
+    assert receive(transport, 100) == b"hello"
+    assert transport.read_event == READ
 
 
 @pytest.mark.parametrize(
     ("refusal", "event"), [(ssl.SSLWantWriteError(), WRITE), (ssl.SSLWantReadError(), READ)], ids=["write", "read"]
 )
 def test_a_transport_reports_what_its_outer_layer_waits_for(nested, refusal, event):
-    line, far = nested
-    line.sock.before = refuse(refusal)
-    assert line.send(b"hello") == 0
-    assert line.write_event == event
-    assert line.receive(100) is None
-    assert line.read_event == event
-    line.sock.before = None
-    assert line.send(b"hello") == 5
-    assert line.write_event == WRITE
+    transport, far = nested
+    transport.sock.before = refuse(refusal)
+    assert transport.send(b"hello") == 0
+    assert transport.write_event == event
+    assert transport.receive(100) is None
+    assert transport.read_event == event
+    transport.sock.before = None
+    assert transport.send(b"hello") == 5
+    assert transport.write_event == WRITE
     assert read_exactly(far, 5) == b"hello"
-    assert line.receive(100) is None
-    assert line.read_event == READ
+    assert transport.receive(100) is None
+    assert transport.read_event == READ
 
 
 def test_refused_bytes_are_sent_once(nested):
-    line, far = nested
-    line.sock.before = refuse(ssl.SSLWantWriteError())
+    transport, far = nested
+    transport.sock.before = refuse(ssl.SSLWantWriteError())
     for _ in range(5):
-        assert line.send(b"hello") == 0
-    line.sock.before = None
-    assert line.send(b"hello") == 5
-    assert line.send(b"world") == 5
+        assert transport.send(b"hello") == 0
+    transport.sock.before = None
+    assert transport.send(b"hello") == 5
+    assert transport.send(b"world") == 5
     assert read_exactly(far, 10) == b"helloworld"
 
 
 @pytest.mark.parametrize("size", [16384, 20000, 65536])
 def test_send_counts_every_complete_record_and_receive_sends_none(nested, size):
     """If less of a message is counted than arrived, the message is sent again on the next connection."""
-    line, far = nested
-    counted, _ = fill(line, b"x" * size)
+    transport, far = nested
+    counted, _ = fill(transport, b"x" * size)
     arrived = 0
     while arrived < counted:
         arrived += len(far.recv(65536))
-        line.receive(1)  # there is room to send now
-    socket.socket.shutdown(line.sock, socket.SHUT_WR)
+        transport.receive(1)  # there is room to send now
+    socket.socket.shutdown(transport.sock, socket.SHUT_WR)
     assert arrived + len(rest_of(far)) == counted
 
 
 def test_an_outer_layer_can_accept_records_in_pieces(nested):
-    line, far = nested
-    line.sock.at_most = 7
-    assert line.send(b"hello" * 100) == 500
-    line.sock.at_most = None
-    assert line.send(b"world") == 5
+    transport, far = nested
+    transport.sock.at_most = 7
+    assert transport.send(b"hello" * 100) == 500
+    transport.sock.at_most = None
+    assert transport.send(b"world") == 5
     assert read_exactly(far, 505) == b"hello" * 100 + b"world"
 
 
 def test_a_short_read_does_not_mean_that_no_more_data_is_available(nested):
-    line, _ = nested
-    assert not line.short_means_empty
+    transport, _ = nested
+    assert not transport.short_means_empty
 
 
 # --- the end of a transport ------------------------------------------------------------------------------------------
 
 
 def test_bytes_before_a_reset_are_received_although_the_transport_is_full(nested):
-    line, far = nested
-    fill(line, b"x" * 16384)
-    send_and_reset(far, far.outer, line)
-    assert receive(line, 100) == b"last words"
+    transport, far = nested
+    fill(transport, b"x" * 16384)
+    send_and_reset(far, far.outer, transport)
+    assert receive(transport, 100) == b"last words"
 
 
 def test_bytes_before_a_reset_are_received_after_a_send_has_failed(nested):
-    line, far = nested
-    line.send(b"unread")
-    send_and_reset(far, far.outer, line)
+    transport, far = nested
+    transport.send(b"unread")
+    send_and_reset(far, far.outer, transport)
     with pytest.raises(OSError, match=REFUSED):
-        send_until_refused(line)
-    assert receive(line, 100) == b"last words"
+        send_until_refused(transport)
+    assert receive(transport, 100) == b"last words"
 
 
 def test_an_abort_by_another_thread_ends_the_connection_for_both_sides(nested):
-    line, far = nested
-    thread = threading.Thread(target=line.abort)
+    transport, far = nested
+    thread = threading.Thread(target=transport.abort)
     thread.start()
-    assert receive(line, 100) == b""
+    assert receive(transport, 100) == b""
     thread.join()
     with pytest.raises(OSError, match=REFUSED):
-        line.send(b"secret")
+        transport.send(b"secret")
     with socket.socket(fileno=far.outer.detach()) as raw:
         assert raw.recv(65536) == b"", "nothing is sent after an abort, and no plain text"
 
 
 def test_abort_does_not_close_the_socket_and_can_be_repeated_and_follow_close(nested):
-    line, _ = nested
-    line.abort()
-    assert line.sock.fileno() != -1
-    line.abort()
-    line.close()
-    line.abort()
+    transport, _ = nested
+    transport.abort()
+    assert transport.sock.fileno() != -1
+    transport.abort()
+    transport.close()
+    transport.abort()
 
 
 def test_close_closes_the_socket(nested):
-    line, far = nested
-    line.close()
-    assert line.sock.fileno() == -1
+    transport, far = nested
+    transport.close()
+    assert transport.sock.fileno() == -1
     assert far.outer.recv(100) == b""
 
 
 @pytest.mark.parametrize("second", ["receive", "send", "pending"])
 @pytest.mark.parametrize("first", ["receive", "send"])
 def test_only_one_call_at_a_time_is_active(nested, first, second):
-    line, _ = nested
+    transport, _ = nested
     inside, go_on, over = threading.Event(), threading.Event(), threading.Event()
 
     def hesitate(call):
         inside.set()
         go_on.wait(LONG)
 
-    line.sock.before = hesitate
-    calls = {"receive": lambda: line.receive(1), "send": lambda: line.send(b"x"), "pending": line.pending}
+    transport.sock.before = hesitate
+    calls = {
+        "receive": lambda: transport.receive(1),
+        "send": lambda: transport.send(b"x"),
+        "pending": transport.pending,
+    }
     threads = [threading.Thread(target=calls[first]), threading.Thread(target=lambda: (calls[second](), over.set()))]
     threads[0].start()
     assert inside.wait(LONG)
@@ -525,13 +529,13 @@ def test_a_server_without_tls_is_an_error(outer, client_tls, watcher):
 def test_a_handshake_reports_what_its_outer_layer_waits_for(outer, client_tls, server_tls, watcher, refusal, event):
     near, far = outer
     near.before = refuse(refusal)
-    line = NestedTLSLine(near, "localhost", client_tls)
-    assert line.handshake() == event
-    assert line.handshake() == event
+    transport = NestedTLSTransport(near, "localhost", client_tls)
+    assert transport.handshake() == event
+    assert transport.handshake() == event
     near.before = None
     server = threading.Thread(target=FarEnd(far, server_tls).handshake)
     server.start()
-    while events := line.handshake():
+    while events := transport.handshake():
         watcher.wait(near, events, within(LONG))
     server.join(LONG)
 
@@ -539,20 +543,20 @@ def test_a_handshake_reports_what_its_outer_layer_waits_for(outer, client_tls, s
 def test_a_handshake_ends_only_after_its_last_record_is_sent(outer, client_tls, server_tls, watcher):
     near, far = outer
     end = FarEnd(far, server_tls)
-    line = NestedTLSLine(near, "localhost", client_tls)
-    assert line.handshake() == READ
+    transport = NestedTLSTransport(near, "localhost", client_tls)
+    assert transport.handshake() == READ
     server = threading.Thread(target=end.handshake)
     server.start()
-    wait_for(line, READ)  # the server's response, which the client's last record follows
+    wait_for(transport, READ)  # the server's response, which the client's last record follows
     near.before = refuse(ssl.SSLWantWriteError(), "send")
-    while (events := line.handshake()) == READ:
+    while (events := transport.handshake()) == READ:
         watcher.wait(near, events, within(LONG))
     assert events == WRITE
-    assert line.handshake() == WRITE
+    assert transport.handshake() == WRITE
     near.before = None
-    assert line.handshake() == 0
+    assert transport.handshake() == 0
     server.join(LONG)
-    assert line.send(b"hello") == 5
+    assert transport.send(b"hello") == 5
     assert read_exactly(end, 5) == b"hello"
 
 

@@ -13,7 +13,7 @@ import wsclient
 from wsclient import ClientClosed, ConnectError, HandshakeError, State, TLSError
 from wsclient._network.connector import Connector
 from wsclient._network.options import NetworkOptions
-from wsclient._network.transport import Line, TLSLine
+from wsclient._network.transport import TLSTransport, Transport
 
 from ..support import LONG, SHORT, Peer, RawServer, Server
 from ..support.peers import close_now
@@ -101,9 +101,9 @@ def test_a_blocking_socket_becomes_non_blocking(server, watcher):
     sock = dialled(server)
     assert sock.gettimeout() is None
     opened = opener(watcher, sock).open("ws://example.org/", {})
-    assert opened.line.sock is sock
+    assert opened.transport.sock is sock
     assert sock.gettimeout() == 0.0
-    opened.line.close()
+    opened.transport.close()
 
 
 def test_a_socket_with_a_timeout_loses_it(server, watcher):
@@ -111,7 +111,7 @@ def test_a_socket_with_a_timeout_loses_it(server, watcher):
     sock.settimeout(LONG)
     opened = opener(watcher, sock).open("ws://example.org/", {})
     assert sock.gettimeout() == 0.0
-    opened.line.close()
+    opened.transport.close()
 
 
 def test_a_proxy_of_the_environment_is_ignored(server, monkeypatch, dead):
@@ -125,7 +125,7 @@ def test_user_and_password_of_the_url_are_sent_on_the_socket(stage, watcher):
     opened = opener(watcher, dialled(server)).open("ws://joe:secret@example.org/", {"X-Token": "abc"})
     assert server.peers[0].header("Authorization") == "Basic am9lOnNlY3JldA=="
     assert server.peers[0].header("X-Token") == "abc"
-    opened.line.close()
+    opened.transport.close()
 
 
 def test_a_socket_serves_one_connection_and_then_the_client_has_failed(server):
@@ -297,7 +297,7 @@ def test_a_function_is_called_again_for_each_redirect(stage, watcher):
     opened = opener(watcher, lambda: dialled(server)).open("ws://example.org/", {"X-Token": "abc"})
     assert server.requests == ["GET / HTTP/1.1", "GET /there HTTP/1.1"]
     assert server.peers[1].header("X-Token") == "abc"
-    opened.line.close()
+    opened.transport.close()
     assert not watcher.open()
 
 
@@ -392,10 +392,10 @@ def test_a_tls_socket_is_used_unchanged(server_tls, trusting, watcher, scheme):
     with Server(tls=server_tls) as server:
         sock = trusting.wrap_socket(dialled(server), server_hostname="localhost")
         opened = opener(watcher, sock, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)).open(f"{scheme}://example.org/", {})
-        assert type(opened.line) is TLSLine
-        assert opened.line.sock is sock
+        assert type(opened.transport) is TLSTransport
+        assert opened.transport.sock is sock
         assert sock.gettimeout() == 0.0
-        opened.line.close()
+        opened.transport.close()
 
 
 def test_a_client_works_on_a_tls_socket(server_tls, trusting):
@@ -409,8 +409,8 @@ def test_a_client_works_on_a_tls_socket(server_tls, trusting):
 
 def test_without_tls_a_socket_makes_an_unencrypted_transport(server, watcher):
     opened = opener(watcher, dialled(server)).open("ws://example.org/", {})
-    assert type(opened.line) is Line
-    opened.line.close()
+    assert type(opened.transport) is Transport
+    opened.transport.close()
 
 
 # --- two threads -----------------------------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ from wsclient import ConnectError, HandshakeError, ProxyError
 from wsclient._network.connector import Connector
 from wsclient._network.dial import connect, resolve
 from wsclient._network.lookup import Lookups
-from wsclient._network.nested_tls import NestedTLSLine
+from wsclient._network.nested_tls import NestedTLSTransport
 from wsclient._network.options import NetworkOptions
 from wsclient._network.poller import READ
 from wsclient._network.proxy import Proxy, choose, open_tunnel
-from wsclient._network.transport import make_line
+from wsclient._network.transport import make_transport
 from wsclient._rfc6455.url import parse
 from wsclient._threads.commands import Interrupted
 
@@ -206,20 +206,20 @@ def test_an_invalid_url_in_the_environment_is_a_fatal_proxy_error(monkeypatch, u
 @pytest.fixture
 def tunnel(stage, watcher):
     """``tunnel(act, ...)`` requests a tunnel from a proxy that runs ``act``, and returns the transport."""
-    lines = []
+    transports = []
 
     def ask(act, url="ws://example.org/", scheme="http", user="", timeout=LONG):
         proxy = Proxy(f"{scheme}://{user}127.0.0.1:{stage(act).port}")
         deadline = within(timeout)
         lookups = Lookups(watcher, "tester")
         addresses = resolve(proxy.host, proxy.port, lookups, deadline)
-        lines.append(make_line(connect(addresses, None, watcher, deadline)))
-        open_tunnel(lines[-1], proxy, parse(url), watcher, deadline, lookups)
-        return lines[-1]
+        transports.append(make_transport(connect(addresses, None, watcher, deadline)))
+        open_tunnel(transports[-1], proxy, parse(url), watcher, deadline, lookups)
+        return transports[-1]
 
     yield ask
-    for line in lines:
-        line.close()
+    for transport in transports:
+        transport.close()
 
 
 def answered(asked, answer=b"HTTP/1.1 200 Connection established\r\n\r\n"):
@@ -566,11 +566,11 @@ def test_socks_can_answer_byte_by_byte_and_later_bytes_are_not_read(tunnel, watc
             peer.send(answer[-1:] + (b"hello" if answer is answers[-1][1] else b""))
         until_the_end(peer)
 
-    line = tunnel(act, scheme=scheme)
+    transport = tunnel(act, scheme=scheme)
     data = b""
     while len(data) < 5:
-        watcher.wait(line.sock, READ, within(LONG))
-        data += line.receive(100)
+        watcher.wait(transport.sock, READ, within(LONG))
+        data += transport.receive(100)
     assert data == b"hello"
 
 
@@ -672,9 +672,9 @@ def test_the_certificate_behind_the_tunnel_must_be_that_of_the_server(watcher, s
 def test_wss_through_an_https_proxy_is_tls_within_tls(watcher, server_tls, trusting):
     with Server(tls=server_tls) as server, Tunnels("https", tls=server_tls) as proxy:
         opened = opener(watcher, f"https://localhost:{proxy.port}", tls=trusting).open(server.url, {})
-        assert type(opened.line) is NestedTLSLine
+        assert type(opened.transport) is NestedTLSTransport
         assert proxy.asked == [("localhost", server.port)]
-        opened.line.close()
+        opened.transport.close()
     assert not watcher.open()
 
 

@@ -13,10 +13,10 @@ import pytest
 import trustme
 
 from wsclient._network.poller import READ, WRITE
-from wsclient._network.transport import RECORD, Line, TLSLine, make_line
+from wsclient._network.transport import RECORD, TLSTransport, Transport, make_transport
 
 from ..support import LONG, SHORT
-from ..support.lines import (
+from ..support.transports import (
     REFUSED,
     fill,
     read_exactly,
@@ -50,10 +50,10 @@ def plain():
     """A transport, and the blocking socket at its other end."""
     near, far = tcp_pair()
     near.setblocking(False)
-    line = make_line(near)
+    transport = make_transport(near)
     with far:
-        yield line, far
-    line.close()
+        yield transport, far
+    transport.close()
 
 
 @pytest.fixture
@@ -61,11 +61,11 @@ def tls(contexts):
     """A TLS transport, and the blocking TLS socket at its other end."""
     near, far = tls_pair(*contexts)
     near.setblocking(False)
-    line = make_line(near)
-    assert line.receive(1) is None  # reads the session tickets that follow the handshake
+    transport = make_transport(near)
+    assert transport.receive(1) is None  # reads the session tickets that follow the handshake
     with far:
-        yield line, far
-    line.close()
+        yield transport, far
+    transport.close()
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -77,76 +77,76 @@ def either(request):
 
 
 def test_receive_returns_none_while_nothing_has_arrived(either):
-    line, _ = either
-    assert line.receive(100) is None
+    transport, _ = either
+    assert transport.receive(100) is None
 
 
 def test_receive_returns_the_bytes_that_have_arrived(either):
-    line, far = either
+    transport, far = either
     far.sendall(b"hello")
-    assert receive(line, 100) == b"hello"
-    assert line.receive(100) is None
+    assert receive(transport, 100) == b"hello"
+    assert transport.receive(100) is None
 
 
 def test_receive_returns_at_most_the_requested_size(either):
-    line, far = either
+    transport, far = either
     far.sendall(b"hello")
-    assert receive(line, 2) == b"he"
-    assert receive(line, 100) == b"llo"
+    assert receive(transport, 2) == b"he"
+    assert receive(transport, 100) == b"llo"
 
 
 def test_receive_returns_empty_bytes_at_the_end_of_the_stream(either):
-    line, far = either
+    transport, far = either
     far.sendall(b"last")
     socket.socket.shutdown(far, socket.SHUT_WR)
-    assert receive(line, 100) == b"last"
-    assert receive(line, 100) == b""
-    assert receive(line, 100) == b""
+    assert receive(transport, 100) == b"last"
+    assert receive(transport, 100) == b""
+    assert receive(transport, 100) == b""
 
 
 def test_a_transport_that_was_reset_raises(plain):
-    line, far = plain
+    transport, far = plain
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     far.close()
     with pytest.raises(OSError, match="reset"):
-        receive(line, 100)
+        receive(transport, 100)
 
 
 def test_a_tls_transport_that_was_reset_raises_or_ends(tls):
-    line, far = tls
+    transport, far = tls
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     far.close()
     try:
-        assert receive(line, 100) == b""  # CPython below 3.13 does not distinguish a reset from an end
+        assert receive(transport, 100) == b""  # CPython below 3.13 does not distinguish a reset from an end
     except ConnectionResetError:
         pass
 
 
 def test_sending_to_a_broken_transport_raises(either):
-    line, far = either
+    transport, far = either
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     far.close()
-    wait_for(line, READ)
+    wait_for(transport, READ)
     with pytest.raises(OSError, match=REFUSED):
-        line.send(b"x")
+        transport.send(b"x")
 
 
 def test_sent_bytes_arrive(either):
-    line, far = either
-    assert line.send(b"hello") == 5
-    assert line.send(memoryview(b"world")) == 5
+    transport, far = either
+    assert transport.send(b"hello") == 5
+    assert transport.send(memoryview(b"world")) == 5
     assert read_exactly(far, 10) == b"helloworld"
 
 
 def test_a_full_transport_accepts_nothing_until_there_is_room(either):
-    line, far = either
+    transport, far = either
     piece = bytes(range(256)) * 64
-    sent, refused = fill(line, piece)
+    sent, refused = fill(transport, piece)
     assert sent > 0
-    assert line.write_event == WRITE
+    assert transport.write_event == WRITE
     arrived = read_exactly(far, sent)
-    wait_for(line, line.write_event)
-    more = line.send(refused)
+    wait_for(transport, transport.write_event)
+    more = transport.send(refused)
     assert more > 0
     arrived += read_exactly(far, more)
     expected = (piece * (len(arrived) // len(piece) + 1))[: len(arrived)]
@@ -154,21 +154,21 @@ def test_a_full_transport_accepts_nothing_until_there_is_room(either):
 
 
 def test_receiving_continues_while_the_transport_is_full(either):
-    line, far = either
-    fill(line, b"x" * 16384)
+    transport, far = either
+    fill(transport, b"x" * 16384)
     far.sendall(b"hello")
-    assert receive(line, 100) == b"hello"
-    assert line.read_event == READ
+    assert receive(transport, 100) == b"hello"
+    assert transport.read_event == READ
 
 
 def test_an_abort_by_another_thread_ends_the_connection_for_both_sides(either):
-    line, far = either
-    thread = threading.Thread(target=line.abort)
+    transport, far = either
+    thread = threading.Thread(target=transport.abort)
     thread.start()
-    assert receive(line, 100) == b""
+    assert receive(transport, 100) == b""
     thread.join()
     with pytest.raises(OSError, match=REFUSED):
-        line.send(b"secret")
+        transport.send(b"secret")
     far.settimeout(LONG)
     raw = socket.socket(fileno=far.detach())
     with raw:
@@ -176,23 +176,23 @@ def test_an_abort_by_another_thread_ends_the_connection_for_both_sides(either):
 
 
 def test_abort_does_not_close_the_socket(either):
-    line, _ = either
-    line.abort()
-    assert line.sock.fileno() != -1
+    transport, _ = either
+    transport.abort()
+    assert transport.sock.fileno() != -1
 
 
 def test_abort_can_be_repeated_and_follow_close(either):
-    line, _ = either
-    line.abort()
-    line.abort()
-    line.close()
-    line.abort()
+    transport, _ = either
+    transport.abort()
+    transport.abort()
+    transport.close()
+    transport.abort()
 
 
 def test_close_closes_the_socket(either):
-    line, far = either
-    line.close()
-    assert line.sock.fileno() == -1
+    transport, far = either
+    transport.close()
+    assert transport.sock.fileno() == -1
     assert far.recv(100) == b""
 
 
@@ -200,43 +200,43 @@ def test_close_closes_the_socket(either):
 
 
 def test_an_unencrypted_socket_makes_an_unencrypted_transport(plain):
-    line, far = plain
-    assert type(line) is Line
+    transport, far = plain
+    assert type(transport) is Transport
     far.sendall(b"hello")
-    wait_for(line, READ)
-    assert line.pending() == 0
+    wait_for(transport, READ)
+    assert transport.pending() == 0
 
 
 # --- TLS -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_tls_socket_makes_a_tls_transport(tls):
-    assert type(tls[0]) is TLSLine
+    assert type(tls[0]) is TLSTransport
 
 
 def test_tls_reports_decrypted_bytes_that_poll_does_not_report(tls):
-    line, far = tls
-    assert line.pending() == 0
+    transport, far = tls
+    assert transport.pending() == 0
     far.sendall(b"x" * 10_000)
-    assert receive(line, 10) == b"x" * 10
-    assert line.pending() == 9990
-    assert len(receive(line, 10_000)) == 9990
-    assert line.pending() == 0
+    assert receive(transport, 10) == b"x" * 10
+    assert transport.pending() == 9990
+    assert len(receive(transport, 10_000)) == 9990
+    assert transport.pending() == 0
 
 
 def test_a_tls_close_notify_is_the_end_of_the_stream(tls):
-    line, far = tls
+    transport, far = tls
     far.settimeout(0.0)
     with pytest.raises(ssl.SSLWantReadError):
         far.unwrap()  # sends close_notify, and would wait for the client's
-    assert receive(line, 100) == b""
+    assert receive(transport, 100) == b""
 
 
 def test_tls_copies_the_bytes_it_refused(tls):
-    line, far = tls
-    sent, refused = fill(line, b"abcdefgh" * 2048)
+    transport, far = tls
+    sent, refused = fill(transport, b"abcdefgh" * 2048)
     digest = hashlib.sha256(read_exactly(far, sent))
-    assert line.send(bytearray(refused)) == len(refused)
+    assert transport.send(bytearray(refused)) == len(refused)
     digest.update(read_exactly(far, len(refused)))
     total = sent + len(refused)
     assert digest.digest() == hashlib.sha256((b"abcdefgh" * (total // 8 + 1))[:total]).digest()
@@ -245,39 +245,39 @@ def test_tls_copies_the_bytes_it_refused(tls):
 @pytest.mark.parametrize("size", [16384, 20000, 65536])
 def test_tls_send_counts_every_complete_record(tls, size):
     """If less of a message is counted than arrived, the message is sent again on the next connection."""
-    line, far = tls
-    counted, _ = fill(line, b"x" * size)
-    socket.socket.shutdown(line.sock, socket.SHUT_WR)
+    transport, far = tls
+    counted, _ = fill(transport, b"x" * size)
+    socket.socket.shutdown(transport.sock, socket.SHUT_WR)
     assert len(rest_of(far)) == counted
 
 
 def test_tls_sends_at_most_one_record_in_a_call_also_if_the_socket_has_room_for_more(tls):
-    line, far = tls
-    assert line.send(b"x" * (RECORD + 1)) == RECORD
-    assert line.send(memoryview(b"y" * 2 * RECORD)) == RECORD
+    transport, far = tls
+    assert transport.send(b"x" * (RECORD + 1)) == RECORD
+    assert transport.send(memoryview(b"y" * 2 * RECORD)) == RECORD
     assert read_exactly(far, 2 * RECORD) == b"x" * RECORD + b"y" * RECORD
 
 
 def test_bytes_before_a_reset_are_received_although_the_tls_transport_is_full(tls):
-    line, far = tls
-    fill(line, b"x" * 16384)
-    send_and_reset(far, far, line)
-    assert receive(line, 100) == b"last words"
+    transport, far = tls
+    fill(transport, b"x" * 16384)
+    send_and_reset(far, far, transport)
+    assert receive(transport, 100) == b"last words"
 
 
 def test_bytes_before_a_reset_are_received_after_a_tls_send_has_failed(tls):
-    line, far = tls
-    line.send(b"unread")
-    send_and_reset(far, far, line)
+    transport, far = tls
+    transport.send(b"unread")
+    send_and_reset(far, far, transport)
     with pytest.raises(OSError, match=REFUSED):
-        send_until_refused(line)
-    assert receive(line, 100) == b"last words"
+        send_until_refused(transport)
+    assert receive(transport, 100) == b"last words"
 
 
 def test_abort_does_not_end_the_tls_layer(tls):
-    line, _ = tls
-    line.abort()
-    assert line.sock.version() is not None
+    transport, _ = tls
+    transport.abort()
+    assert transport.sock.version() is not None
 
 
 def fill_socket(sock):
@@ -301,16 +301,16 @@ def test_tls_reports_that_a_read_waits_until_the_socket_is_writable(contexts):
     filling = fill_socket(near)
     near = contexts[0].wrap_socket(near, server_hostname="localhost", do_handshake_on_connect=False)
     with near, far:
-        line = make_line(near)
-        assert line.receive(100) is None
-        assert line.read_event == WRITE
+        transport = make_transport(near)
+        assert transport.receive(100) is None
+        assert transport.read_event == WRITE
         read_exactly(far, filling)
-        wait_for(line, line.read_event)
-        assert line.receive(100) is None
-        assert line.read_event == READ
+        wait_for(transport, transport.read_event)
+        assert transport.receive(100) is None
+        assert transport.read_event == READ
         server = threading.Thread(target=serve_tls, args=(contexts[1], far, lambda peer: peer.sendall(b"hello")))
         server.start()
-        assert receive(line, 100) == b"hello"
+        assert receive(transport, 100) == b"hello"
         server.join()
 
 
@@ -326,15 +326,15 @@ def test_tls_waits_for_readability_again_after_it_has_written(ca, contexts):
         far.sendall(b"hello")
         near.setblocking(False)
         filling = fill_socket(near)
-        line = make_line(near)
-        wait_for(line, READ)
-        assert line.receive(100) is None
-        assert line.read_event == WRITE
+        transport = make_transport(near)
+        wait_for(transport, READ)
+        assert transport.receive(100) is None
+        assert transport.read_event == WRITE
         raw = socket.socket(fileno=far.detach())
         with raw:
             read_exactly(raw, filling)
-            assert receive(line, 100) == b"hello"
-        assert line.read_event == READ
+            assert receive(transport, 100) == b"hello"
+        assert transport.read_event == READ
 
 
 def test_tls_reports_that_a_write_waits_until_the_socket_is_readable(contexts):
@@ -343,16 +343,16 @@ def test_tls_reports_that_a_write_waits_until_the_socket_is_readable(contexts):
     near.setblocking(False)
     near = contexts[0].wrap_socket(near, server_hostname="localhost", do_handshake_on_connect=False)
     with near, far:
-        line = make_line(near)
-        assert line.send(b"hello") == 0
-        assert line.write_event == READ
+        transport = make_transport(near)
+        assert transport.send(b"hello") == 0
+        assert transport.write_event == READ
         server = threading.Thread(
             target=serve_tls, args=(contexts[1], far, lambda peer: got.append(read_exactly(peer, 5)))
         )
         server.start()
-        while not line.send(b"hello"):
-            wait_for(line, line.write_event)
-        assert line.write_event == WRITE
+        while not transport.send(b"hello"):
+            wait_for(transport, transport.write_event)
+        assert transport.write_event == WRITE
         server.join()
     assert got == [b"hello"]
 
@@ -394,15 +394,19 @@ def test_only_one_call_at_a_time_is_active_in_the_tls_object(contexts, monkeypat
     monkeypatch.setattr(contexts[0], "sslsocket_class", Watched)
     near, far = tls_pair(*contexts)
     near.setblocking(False)
-    line = make_line(near)
-    calls = {"receive": lambda: line.receive(1), "send": lambda: line.send(b"x"), "pending": line.pending}
+    transport = make_transport(near)
+    calls = {
+        "receive": lambda: transport.receive(1),
+        "send": lambda: transport.send(b"x"),
+        "pending": transport.pending,
+    }
     thread = threading.Thread(target=calls[first])
     thread.start()
     assert first_is_inside.wait(LONG)
     calls[second]()
     thread.join()
     far.close()
-    line.close()
+    transport.close()
     assert order == [first, first, second, second]
 
 
@@ -456,11 +460,11 @@ class Direction:
 
 def test_two_threads_send_and_receive_over_tls_with_every_byte_unchanged(contexts):
     # Without the lock most runs fail on CPython below 3.13 (python/cpython#77271).
-    lines = [make_line(sock) for sock in tls_pair(*contexts)]
-    for line in lines:
-        line.sock.setblocking(False)
+    transports = [make_transport(sock) for sock in tls_pair(*contexts)]
+    for transport in transports:
+        transport.sock.setblocking(False)
     stop = threading.Event()
-    ways = [Direction("up", *lines, stop), Direction("down", *lines[::-1], stop)]
+    ways = [Direction("up", *transports, stop), Direction("down", *transports[::-1], stop)]
     threads = [thread for way in ways for thread in way.threads]
     for thread in threads:
         thread.start()
@@ -468,7 +472,7 @@ def test_two_threads_send_and_receive_over_tls_with_every_byte_unchanged(context
     stop.set()
     for thread in threads:
         thread.join(2 * LONG)
-    for line in lines:
-        line.close()
+    for transport in transports:
+        transport.close()
     assert [way.problem for way in ways] == [None, None]
     assert all(way.got == way.sent > 100_000 for way in ways)

@@ -12,7 +12,7 @@ import wsclient
 from wsclient import ConnectError, HandshakeError, State
 from wsclient._network.connector import Connector
 from wsclient._network.options import NetworkOptions
-from wsclient._network.transport import Line
+from wsclient._network.transport import Transport
 from wsclient._threads.commands import Interrupted
 
 from ..support import LONG, SHORT, Peer, Server, eventually
@@ -116,12 +116,12 @@ def test_large_messages_arrive_in_both_directions(path):
 def test_the_server_is_sent_the_request_target_behind_the_path(stage, path, watcher, behind, asked):
     server = stage(upgrade())
     opened = opener(watcher).open(f"unix://{path}{behind}", {"X-Token": "abc"})
-    assert type(opened.line) is Line
+    assert type(opened.transport) is Transport
     assert server.requests == [f"GET {asked} HTTP/1.1"]
     (peer,) = server.peers
     assert (peer.header("Host"), peer.header("X-Token")) == ("localhost", "abc")
     assert peer.header("Authorization") is None
-    opened.line.close()
+    opened.transport.close()
 
 
 def test_a_path_can_be_quoted(path):
@@ -261,7 +261,7 @@ def test_a_redirect_within_the_server_keeps_the_headers(stage, path, watcher, lo
     assert [peer.header("X-Token") for peer in server.peers] == ["abc", "abc"]
     assert [peer.header("Host") for peer in server.peers] == ["localhost", "localhost"]
     assert opened.target.path == path
-    opened.line.close()
+    opened.transport.close()
     assert not watcher.open()
 
 
@@ -269,7 +269,7 @@ def test_a_redirect_to_the_network_drops_the_headers(stage, path, watcher):
     with Stage(upgrade()) as there:
         here = stage(redirect(f"http://127.0.0.1:{there.port}/there"))
         opened = opener(watcher).open(f"unix://{path}", {"X-Token": "hush"})
-        opened.line.close()
+        opened.transport.close()
         assert here.peers[0].header("X-Token") == "hush"
         assert b"hush" not in there.peers[0].request
         assert there.peers[0].header("Host") == f"127.0.0.1:{there.port}"

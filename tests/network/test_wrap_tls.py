@@ -8,7 +8,7 @@ import ssl
 import pytest
 
 from wsclient._network.tls import wrap_tls
-from wsclient.testing._servers.sockets import abort
+from wsclient.testing._servers.sockets import close_with_reset
 
 SIDES = pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
 
@@ -55,7 +55,7 @@ def test_a_connection_that_the_peer_reset_leaves_nothing_open(pair, sent, server
     near, far = pair
     descriptor = near.fileno()
     far.send(sent)
-    abort(far)
+    close_with_reset(far)
     with pytest.raises((OSError, ssl.SSLError)) as caught:  # which one depends on the system
         wrap(near, server_side, server_tls, trusting)
     assert not is_open(descriptor), "the error refers to the socket"

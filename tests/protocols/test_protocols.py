@@ -269,24 +269,24 @@ def test_ids_of_the_caller_advance_the_counter_when_they_are_sent():
     protocol = JsonId("req")
     assert protocol.id_of({"req": 70}) == 70
     assert protocol.new_id() == 1
-    protocol._passed(70)
+    protocol._reserve_id(70)
     assert protocol.new_id() == 71
     for id in (5, "900", -900, 5.5):
-        protocol._passed(id)
+        protocol._reserve_id(id)
     assert protocol.new_id() == 72
 
 
 def test_a_whole_float_as_an_id_of_the_caller_advances_the_counter_like_the_int():
     protocol = JsonId()
-    protocol._passed(2.0)
+    protocol._reserve_id(2.0)
     assert protocol.new_id() == 3
 
 
 def test_an_id_above_the_integer_range_of_javascript_does_not_advance_the_counter():
     protocol = JsonId()
-    protocol._passed(2**53)
+    protocol._reserve_id(2**53)
     assert protocol.new_id() == 1
-    protocol._passed(2**53 - 2)
+    protocol._reserve_id(2**53 - 2)
     assert protocol.new_id() == 2**53 - 1
 
 
@@ -304,7 +304,7 @@ def test_no_id_is_generated_twice_or_after_a_caller_has_used_it(owned):
             used.add(given_id)
         else:
             used.add(id)
-            protocol._passed(id)
+            protocol._reserve_id(id)
 
 
 class ByContent(Protocol):
@@ -361,9 +361,9 @@ def test_an_override_of_own_id_is_used_for_sent_messages_too():
 
 def test_graphql_generates_no_id_that_the_caller_has_used():
     protocol = GraphQLTransportWs()
-    protocol._passed("3")
+    protocol._reserve_id("3")
     for id in ("word", 9, "\u0663"):
-        protocol._passed(id)
+        protocol._reserve_id(id)
     assert protocol.new_id() == "4"
 
 
@@ -792,11 +792,11 @@ def test_ids_can_be_numeric_strings_or_come_from_a_function():
 
 def test_numeric_string_ids_skip_those_of_the_caller_too():
     protocol = JsonId(ids=str)
-    protocol._passed("41")
+    protocol._reserve_id("41")
     assert protocol.new_id() == "42"
-    protocol._passed("abc")
-    protocol._passed("²")
-    protocol._passed("\u0667\u0667")  # digits of another script: not a number that this protocol makes
+    protocol._reserve_id("abc")
+    protocol._reserve_id("²")
+    protocol._reserve_id("\u0667\u0667")  # digits of another script: not a number that this protocol makes
     assert protocol.new_id() == "43"
 
 

@@ -88,7 +88,7 @@ def test_a_refused_handler_creates_no_pool(make):
 
 def test_handlers_of_a_topic_run_in_order_and_each_can_be_removed_once(make):
     handlers = make()
-    a, b, c = (handlers.listen("t", print, 0) for _ in range(3))
+    a, b, c = (handlers.on("t", print, 0) for _ in range(3))
     assert handlers.of_topic("t") == (a, b, c)
     for _ in range(2):
         handlers.remove("t", b)
@@ -111,7 +111,7 @@ def test_handlers_of_a_topic_run_in_order_and_each_can_be_removed_once(make):
 )
 def test_an_invalid_handler_is_refused(make, name, fn, workers, error):
     handlers = make()
-    for call in (handlers.handle, handlers.listen):
+    for call in (handlers.handle, handlers.on):
         with pytest.raises(error):
             call(name, fn, workers)
     assert handlers.pools == ()
@@ -122,7 +122,7 @@ def test_an_invalid_handler_is_refused(make, name, fn, workers, error):
 
 def test_without_workers_all_handlers_run_in_order_on_the_hook_thread(make):
     handlers, seen = make(), []
-    two = [handlers.listen("t", lambda n: seen.append((n, threading.current_thread().name)), 0) for _ in range(2)]
+    two = [handlers.on("t", lambda n: seen.append((n, threading.current_thread().name)), 0) for _ in range(2)]
     for n in range(100):
         post(handlers, two[n % 2], n)
     eventually(lambda: len(seen) == 100)
@@ -137,7 +137,7 @@ def test_workers_run_at_the_same_time_in_threads_with_the_name_of_their_client(m
         together.wait(LONG)
         names.append(threading.current_thread().name)
 
-    handler = handlers.listen("t", meet, 3)
+    handler = handlers.on("t", meet, 3)
     for n in range(3):
         post(handlers, handler, n)
     eventually(lambda: len(names) == 3)
@@ -146,7 +146,7 @@ def test_workers_run_at_the_same_time_in_threads_with_the_name_of_their_client(m
 
 def test_one_worker_keeps_the_order(make):
     handlers, seen = make(), []
-    handler = handlers.listen("t", seen.append, 1)
+    handler = handlers.on("t", seen.append, 1)
     for n in range(1000):
         post(handlers, handler, n)
     eventually(lambda: len(seen) == 1000)
@@ -155,8 +155,8 @@ def test_one_worker_keeps_the_order(make):
 
 def test_a_worker_can_wait_for_the_hook_thread(make):
     handlers, done, seen = make(), threading.Event(), []
-    waiting = handlers.listen("t", lambda _: seen.append(done.wait(LONG)), 1)
-    setting = handlers.listen("t", lambda _: done.set(), 0)
+    waiting = handlers.on("t", lambda _: seen.append(done.wait(LONG)), 1)
+    setting = handlers.on("t", lambda _: done.set(), 0)
     post(handlers, waiting, 1)
     post(handlers, setting, 1)
     eventually(lambda: seen == [True])
@@ -164,7 +164,7 @@ def test_a_worker_can_wait_for_the_hook_thread(make):
 
 def test_threads_start_only_when_there_is_work_and_no_more_than_needed(make):
     handlers, gate = make(), Gate()
-    handler = handlers.listen("t", gate, 4)
+    handler = handlers.on("t", gate, 4)
     count = lambda: sum(thread.name.startswith("tester-worker") for thread in threading.enumerate())  # noqa: E731
     assert count() == 0
     post(handlers, handler, 1)
@@ -179,7 +179,7 @@ def test_threads_start_only_when_there_is_work_and_no_more_than_needed(make):
 def test_a_full_pool_pauses_reading_and_reports_when_there_is_room(make):
     room = threading.Event()
     handlers, gate = make(room.set, max_messages=1), Gate()
-    handler = handlers.listen("t", gate, 1)
+    handler = handlers.on("t", gate, 1)
     post(handlers, handler, 1)
     assert gate.entered.acquire(timeout=LONG)
     assert not handlers.full
@@ -195,7 +195,7 @@ def test_a_full_pool_pauses_reading_and_reports_when_there_is_room(make):
 
 def test_messages_that_a_full_pool_drops_are_counted_and_reported_once(make, errors):
     handlers, gate = make(max_messages=1, overflow="drop_newest"), Gate()
-    handler = handlers.listen("t", gate, 1)
+    handler = handlers.on("t", gate, 1)
     post(handlers, handler, 1)
     assert gate.entered.acquire(timeout=LONG)
     for n in (2, 3, 4):
@@ -219,9 +219,9 @@ def test_latest_replaces_no_call_and_only_events_of_the_same_topic(make, errors,
     handlers._hooks.set("on_message", heard("message"))
     handlers.handle("m", gate, workers)
     asked = handlers.of_method("m")
-    one, other = handlers.listen("one", heard("one"), 0), handlers.listen("other", heard("other"), 0)
+    one, other = handlers.on("one", heard("one"), 0), handlers.on("other", heard("other"), 0)
     post(handlers, asked, "holds the worker")
-    post(handlers, handlers.listen("t", gate, 0), "holds the hook thread")
+    post(handlers, handlers.on("t", gate, 0), "holds the hook thread")
     for _ in range(2 if workers else 1):
         assert gate.entered.acquire(timeout=LONG)
     for n in range(5):
@@ -238,7 +238,7 @@ def test_latest_replaces_no_call_and_only_events_of_the_same_topic(make, errors,
 
 def test_dropped_messages_stay_counted_after_their_pool_is_removed(make):
     handlers, gate = make(max_messages=1, overflow="drop_newest"), Gate()
-    handler = handlers.listen("t", gate, 1)
+    handler = handlers.on("t", gate, 1)
     post(handlers, handler, 1)
     assert gate.entered.acquire(timeout=LONG)
     for n in (2, 3, 4):
@@ -250,7 +250,7 @@ def test_dropped_messages_stay_counted_after_their_pool_is_removed(make):
 
 def test_a_removed_pool_does_not_pause_reading(make):
     handlers, gate = make(max_messages=1), Gate()
-    handler = handlers.listen("t", gate, 1)
+    handler = handlers.on("t", gate, 1)
     post(handlers, handler, 1)
     assert gate.entered.acquire(timeout=LONG)
     post(handlers, handler, 2)
@@ -271,7 +271,7 @@ def test_an_error_in_a_worker_is_logged_and_reported_and_the_worker_continues(ma
         if n == 1:
             raise LookupError("a bug of the user's")
 
-    handler = handlers.listen("t", fn, 1)
+    handler = handlers.on("t", fn, 1)
     post(handlers, handler, 1)
     post(handlers, handler, 2)
     eventually(lambda: seen == [1, 2])
@@ -284,7 +284,7 @@ def test_an_error_in_a_worker_is_logged_and_reported_and_the_worker_continues(ma
 
 def test_on_error_for_a_worker_runs_in_the_hook_thread(make, errors):
     handlers = make()
-    post(handlers, handlers.listen("t", lambda n: 1 / n, 2), 0)
+    post(handlers, handlers.on("t", lambda n: 1 / n, 2), 0)
     eventually(lambda: errors.seen)
     assert errors.threads == ["tester-hooks"]
 
@@ -292,7 +292,7 @@ def test_on_error_for_a_worker_runs_in_the_hook_thread(make, errors):
 @pytest.mark.parametrize("how", ["end", "remove"])
 def test_handlers_queued_before_the_end_still_run_and_then_the_threads_end(make, how):
     handlers, gate = make(), Gate()
-    handler = handlers.listen("t", gate, 1)
+    handler = handlers.on("t", gate, 1)
     for n in range(3):
         post(handlers, handler, n)
     assert gate.entered.acquire(timeout=LONG)

@@ -232,12 +232,12 @@ def test_join_is_bounded_when_a_hook_does_not_return(make):
 
 def test_a_hook_can_end_and_join_its_own_thread(make):
     results = []
-    hooks = make(on_open=lambda: results.append((hooks.end(), hooks.here(), hooks.join(FOREVER))))
-    assert not hooks.here()
+    hooks = make(on_open=lambda: results.append((hooks.end(), hooks.on_hook_thread(), hooks.join(FOREVER))))
+    assert not hooks.on_hook_thread()
     hooks.post("on_open")
     finish(hooks)
     assert results == [(None, True, True)]
-    assert not hooks.here()
+    assert not hooks.on_hook_thread()
 
 
 def test_after_the_end_of_the_hook_thread_no_other_thread_counts_as_the_hook_thread(make):
@@ -245,7 +245,7 @@ def test_after_the_end_of_the_hook_thread_no_other_thread_counts_as_the_hook_thr
     hooks = make()
     hooks.end()
     hooks.work()
-    assert not hooks.here()
+    assert not hooks.on_hook_thread()
 
 
 def refuse(thread):
@@ -268,7 +268,7 @@ def test_hooks_wait_for_a_thread_that_cannot_start_and_the_failure_is_reported_o
 
 def test_hooks_that_never_got_a_thread_run_at_the_end_on_the_thread_that_ends_the_client(make, monkeypatch):
     seen, starter = [], ThreadStarter(bool)
-    hooks = make(starter=starter, on_close=lambda: seen.append((threading.current_thread(), hooks.here())))
+    hooks = make(starter=starter, on_close=lambda: seen.append((threading.current_thread(), hooks.on_hook_thread())))
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         hooks.post("on_close")
@@ -374,9 +374,9 @@ def test_the_connection_number_is_available_while_its_hook_runs(make):
         on_message=lambda message: seen.append(hooks.connection_number),
         on_close=lambda: seen.append(hooks.connection_number),
     )
-    hooks.post("on_open", bound=1)
+    hooks.post("on_open", connection_number=1)
     hooks.post_message("message", 1, must_keep_reading=False)
-    hooks.post("on_open", bound=2)
+    hooks.post("on_open", connection_number=2)
     hooks.post("on_close")
     hooks.run_later(lambda: seen.append(hooks.connection_number))
     finish(hooks)
@@ -387,7 +387,7 @@ def test_the_connection_number_is_available_while_its_hook_runs(make):
 def test_the_connection_number_stays_available_in_on_error(make):
     seen = []
     hooks = make(on_open=lambda: 1 / 0, on_error=lambda error: seen.append(hooks.connection_number))
-    hooks.post("on_open", bound=3)
+    hooks.post("on_open", connection_number=3)
     hooks.post("on_error", OSError())
     finish(hooks)
     assert seen == [3, None]

@@ -88,11 +88,11 @@ def test_a_lost_connection_is_a_gap_in_a_stream_only_if_messages_may_be_missing(
 def test_room_in_a_full_queue_wakes_the_io_thread_only_if_it_paused_reading(client, receivers, paused):
     core, wakeup = client._wsclient.core, Wakeup()
     core.commands.attach(wakeup)
-    core.link.paused = paused
+    core.facts.paused = paused
     receivers.resume_reading()
     woken = select.select([wakeup._inner], [], [], 0)[0]
     core.commands.attach(None)
-    core.link.paused = False
+    core.facts.paused = False
     wakeup.close()
     assert bool(woken) == paused
 

@@ -9,7 +9,7 @@ import pytest
 
 import wsclient
 from wsclient import Fifo, GraphQLTransportWs, JsonId, JsonRpc, State
-from wsclient._receiving.reply_stream import AnswersFeed
+from wsclient._receiving.reply_stream import ReplyFeed
 from wsclient._sending.message import WriteProgress
 from wsclient._threads.waiting import Deadline
 
@@ -203,7 +203,7 @@ def test_a_full_stream_pauses_reading_until_it_is_read(against):
     stream = client.stream({"ask": 1}, maxsize=1)
     id = taken(peer)["id"]
     put(peer, {"id": id, "v": 1, "more": True})
-    eventually(lambda: client._wsclient.core.link.paused)
+    eventually(lambda: client._wsclient.core.facts.paused)
     put(peer, {"news": 1})
     with pytest.raises(AssertionError):
         eventually(lambda: seen, SHORT)
@@ -341,16 +341,16 @@ def test_after_the_end_of_its_connection_or_client_a_stream_is_not_unsubscribed(
     request = core.requests.make({"ask": 1}, Deadline(None))
     core.table.add(request, timed=False)
     written, progress = core.table.new_connection(1), WriteProgress(1)
-    assert core.table.depart(request, 1, written)
+    assert core.table.assign_id(request, 1, written)
     request.put_on(progress, 0)
-    feed = AnswersFeed(core.streams, core.protocol, core.requests, core.sender, core.log, core.subscriptions.post)
+    feed = ReplyFeed(core.streams, core.protocol, core.requests, core.sender, core.log, core.subscriptions.post)
     feed.request = request
     request.message = {"ask": 1}
     if ended == "connection":
         progress.ended = True
     else:
         core.queue.seal(wsclient.ClientClosed("It is closed."))
-    feed.leave(None)
+    feed.reader_closed(None)
     core.log.finish(Deadline(time.monotonic() + LONG))  # the records that were queued are handled
     assert core.queue.messages == 0
     assert asked == ([1] if ended == "client" else [])

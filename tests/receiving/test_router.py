@@ -475,7 +475,7 @@ def test_reading_stops_while_the_peer_does_not_accept_answers(raw):
             stopped = 0
         except BlockingIOError:
             stopped += not select.select([], [peer.sock], [], 0.05)[1]
-        if not writer.is_flooded_by_replies:
+        if not writer.is_flooded_by_answers:
             stopped = 0  # the client is slow, but has not stopped
     received = client.stats.messages_received
     assert received < sent // 102
@@ -603,7 +603,7 @@ def test_a_reply_by_id_to_a_request_that_has_ended_takes_its_position_in_the_ord
     assert written.in_flight == 2
     router.receive(f"{ended.id}:late", 1)
     assert written.in_flight == 1
-    assert core.counters.late == 1
+    assert core.counters.unmatched_replies == 1
     # The reply came before the thread that writes the request has noted its position.
     assert other.position is None
     router.receive(f"{other.id}:", 1)

@@ -23,7 +23,7 @@ def may_wait(call):
 
 def listen(streams, *, match=None, key=None, maxsize=100, max_bytes=10_000, overflow="block", check=may_wait):
     inbox = Inbox(maxsize, max_bytes, overflow)
-    stream = Stream(inbox, match=match, key=key, leave=streams.discard, check=check, log=make_log()[0])
+    stream = Stream(inbox, match=match, key=key, reader_closed=streams.discard, check=check, log=make_log()[0])
     streams.add(stream)
     return stream
 
@@ -420,7 +420,9 @@ def test_a_stream_closed_by_the_garbage_collector_does_not_deadlock_with_a_strea
 
 def subscribe(*, on_gap=None, key=None, overflow="block"):
     inbox = Inbox(100, 10_000, overflow)
-    return Subscription(inbox, on_gap=on_gap, key=key, leave=lambda stream: None, check=may_wait, log=make_log()[0])
+    return Subscription(
+        inbox, on_gap=on_gap, key=key, reader_closed=lambda stream: None, check=may_wait, log=make_log()[0]
+    )
 
 
 def deliver(subscription, *messages):
@@ -523,7 +525,9 @@ class FirstReply:
 
 
 def stream_of(inbox, first_reply):
-    return Stream(inbox, match=None, key=None, leave=bool, check=bool, log=make_log()[0], reply_due=first_reply.due)
+    return Stream(
+        inbox, match=None, key=None, reader_closed=bool, check=bool, log=make_log()[0], reply_due=first_reply.due
+    )
 
 
 @pytest.mark.parametrize("take", [next, lambda stream: stream.get(LONG), lambda stream: stream.get(SHORT)])

@@ -470,7 +470,7 @@ def test_an_item_in_place_of_the_reply_ends_the_wait_for_a_key(against):
         eventually(lambda n=n: len(seen) > n)
     put(peer, {"id": id, "item": "second"})
     assert subscription.get(LONG) == "second"
-    assert not client._wsclient.core.link.paused
+    assert not client._wsclient.core.facts.paused
 
 
 def test_a_subscription_that_ended_with_its_connection_is_not_requested_on_the_next(against, raw):
@@ -647,9 +647,9 @@ def test_a_reply_that_arrives_at_the_timeout_of_subscribe_counts(against):
     feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
     request = feed.make(Deadline.after(0, 0), None)
     core.table.add(request, timed=False)
-    core.table.depart(request, 1, core.table.new_connection(1))
-    feed.departed(request)
-    core.table.take(request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
+    core.table.assign_id(request, 1, core.table.new_connection(1))
+    feed.id_assigned(request)
+    core.table.end(request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
     waiting = start_call(feed.wait)
     assert not concurrent.futures.wait([waiting], SHORT).done
     feed.complete("0xa", None)
@@ -664,7 +664,7 @@ def test_a_reply_that_is_not_handled_in_time_is_a_timeout(against, monkeypatch):
     feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
     request = feed.make(Deadline.after(0, 0), None)
     core.table.add(request, timed=False)
-    core.table.take(request, "ok")  # the I/O thread has the reply, and is busy before it notifies the caller
+    core.table.end(request, "ok")  # the I/O thread has the reply, and is busy before it notifies the caller
     start_call(feed.wait).result(LONG)
     assert isinstance(feed.caller.error, wsclient.RequestTimeout)
     assert feed.caller.error.phase == "waiting"
@@ -835,7 +835,7 @@ def test_closed_while_it_gets_its_key_from_the_reply_a_subscription_is_unsubscri
         sent = until_mark(client, peer)
         assert [message["method"] for message in sent] == ["eth_unsubscribe"], f"at line {step}"
         assert sent[0]["params"] == ["0xa"]
-        core.table.drop_place(request)
+        core.table.drop_position(request)
         put(peer, reply(asked, "0xa"), reply(sent[0], True))
         eventually(lambda: has_no_entries(client))
         if not more:
@@ -851,8 +851,8 @@ def test_closed_while_it_is_written_a_subscription_leaves_no_key_and_is_unsubscr
             stream = client.subscribe({"ask": step})
             assert len(list(core.subscriptions)) == 1
             (call,) = core.queue.take(1000, None)
-            depart = partial(call.payload_for, core.sender.writer._backend)
-            more, _ = call_and_close_at(step, depart, stream.close)
+            assign_id = partial(call.payload_for, core.sender.writer._backend)
+            more, _ = call_and_close_at(step, assign_id, stream.close)
             if not more:
                 stream.close()
         core.sender.writer.flush()

@@ -11,10 +11,10 @@ from hypothesis.strategies import booleans, integers
 
 import wsclient
 from wsclient import JsonRpc
-from wsclient._network.transport import Line
+from wsclient._network.transport import Transport
 from wsclient._receiving import subscription as subscription_module
 from wsclient._receiving.inbox import Inbox
-from wsclient._receiving.subscription import TRANSITIONS, Cause, Standing, Subscription
+from wsclient._receiving.subscription import TRANSITIONS, Cause, Subscription, SubscriptionState
 from wsclient._requests import failures
 from wsclient._sending.message import WriteProgress
 from wsclient._sending.writer import Writer
@@ -27,7 +27,7 @@ from ..support.raw import Peer
 RARELY = integers(0, 4)
 """A step that ends the subscription is made if this is 0: most runs should be long."""
 
-ON_CONNECTION = (Standing.ASKING, Standing.ACTIVE)
+ON_CONNECTION = (SubscriptionState.ASKING, SubscriptionState.ACTIVE)
 
 
 def reachable(start):
@@ -40,29 +40,31 @@ def reachable(start):
 
 
 def test_every_state_is_reachable_and_the_end_is_final():
-    assert reachable(Standing.NEW) == set(Standing)
-    assert TRANSITIONS[Standing.ENDED] == {}
-    assert all(Standing.NEW not in reachable(state) for state in set(Standing) - {Standing.NEW})
+    assert reachable(SubscriptionState.NEW) == set(SubscriptionState)
+    assert TRANSITIONS[SubscriptionState.ENDED] == {}
+    assert all(
+        SubscriptionState.NEW not in reachable(state) for state in set(SubscriptionState) - {SubscriptionState.NEW}
+    )
 
 
-@pytest.mark.parametrize("state", [state for state in Standing if state is not Standing.ENDED])
+@pytest.mark.parametrize("state", [state for state in SubscriptionState if state is not SubscriptionState.ENDED])
 def test_in_every_state_a_reader_and_a_failure_can_end_a_subscription(state):
     after = TRANSITIONS[state]
-    assert after[Cause.FINISHED] is Standing.ENDED
-    assert after[Cause.CLOSED] in (Standing.ENDED, Standing.CLOSING)
-    assert set(TRANSITIONS[Standing.CLOSING].values()) == {Standing.CLOSING, Standing.ENDED}
+    assert after[Cause.FINISHED] is SubscriptionState.ENDED
+    assert after[Cause.CLOSED] in (SubscriptionState.ENDED, SubscriptionState.CLOSING)
+    assert set(TRANSITIONS[SubscriptionState.CLOSING].values()) == {SubscriptionState.CLOSING, SubscriptionState.ENDED}
 
 
-@pytest.mark.parametrize("state", [state for state in Standing if state is not Standing.ENDED])
+@pytest.mark.parametrize("state", [state for state in SubscriptionState if state is not SubscriptionState.ENDED])
 def test_the_loss_of_a_connection_changes_each_state_that_depends_on_it(state):
     after = TRANSITIONS[state][Cause.CONNECTION_LOST]
     assert after not in ON_CONNECTION
 
 
 def test_only_a_subscription_on_the_present_connection_can_be_quiet():
-    after = {state: TRANSITIONS[state].get(Cause.QUIET) for state in Standing}
-    assert {state for state in Standing if after[state] is not None} == set(ON_CONNECTION)
-    assert all(after[state] is Standing.LOST for state in ON_CONNECTION)
+    after = {state: TRANSITIONS[state].get(Cause.QUIET) for state in SubscriptionState}
+    assert {state for state in SubscriptionState if after[state] is not None} == set(ON_CONNECTION)
+    assert all(after[state] is SubscriptionState.LOST for state in ON_CONNECTION)
 
 
 def test_an_event_that_the_table_does_not_have_raises_an_error():
@@ -101,7 +103,12 @@ class Subscribed(RuleBasedStateMachine):
         self.feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=resume)
         request = self.feed.make(Deadline(None), None)
         self.stream = Subscription(
-            Inbox(1000, 10**6, "block"), on_gap=None, key=None, leave=self.feed.leave, check=str, log=core.log
+            Inbox(1000, 10**6, "block"),
+            on_gap=None,
+            key=None,
+            reader_closed=self.feed.reader_closed,
+            check=str,
+            log=core.log,
         )
         self.feed.attach(self.stream)
         core.streams.add_fed(self.stream)
@@ -120,10 +127,10 @@ class Subscribed(RuleBasedStateMachine):
         self.peer = Peer(other)
         self.peer.sock.settimeout(SLACK)
         self.written = self.core.table.new_connection(self.number)
-        self.writer = Writer(Line(sock), self.core.make_backend(self.written))
+        self.writer = Writer(Transport(sock), self.core.make_backend(self.written))
         self.router = self.core.make_router(self.writer, self.written)
         self.core.sender.connection_number = self.number
-        self.core.subscriptions.ask_again(self.writer, self.number)
+        self.core.subscriptions.resubscribe(self.writer, self.number)
         self.core.sender.writer = self.writer
         self.writer.is_open = True
         self.router.release()
@@ -144,7 +151,7 @@ class Subscribed(RuleBasedStateMachine):
         core.requests.connection_ended(self.written, cut, disconnect)
         self.router.deliver_routed(everything=True)
         core.subscriptions.connection_lost(failures.connection_lost(disconnect, sent=True), self.number)
-        writer._line.close()
+        writer._transport.close()
         self.peer.sock.close()
         if self.asked is not None and not self.is_over():
             self.epoch += self.was_active
@@ -187,7 +194,7 @@ class Subscribed(RuleBasedStateMachine):
     @precondition(lambda self: self.key is not None and not self.is_over())
     @rule()
     def become_quiet(self):
-        self.feed.resubscribe(self.writer, self.number)
+        self.feed.resubscribe_after_quiet(self.writer, self.number)
         message = self.next_message()
         assert (message["method"], message["params"]) == ("eth_unsubscribe", [self.key])
         self.receive(reply(message, True))
@@ -243,26 +250,26 @@ class Subscribed(RuleBasedStateMachine):
     def receive(self, message):
         self.router.receive(json.dumps(message), 100)
 
-    def standing(self):
+    def expected_state(self):
         if self.has_failed:
-            return Standing.ENDED
+            return SubscriptionState.ENDED
         if self.is_closed:
-            return Standing.CLOSING
+            return SubscriptionState.CLOSING
         if self.key is not None:
-            return Standing.ACTIVE
+            return SubscriptionState.ACTIVE
         if self.asked is not None:
-            return Standing.ASKING
-        return Standing.NEW if self.is_queued else Standing.LOST
+            return SubscriptionState.ASKING
+        return SubscriptionState.NEW if self.is_queued else SubscriptionState.LOST
 
     @invariant()
     def is_where_the_model_is(self):
         if not hasattr(self, "feed"):
             return
         self.core.subscriptions.apply_events()
-        assert self.feed.standing is self.standing()
+        assert self.feed.state is self.expected_state()
         assert self.unsubscribed <= 1
         assert not self.core.queue.messages or self.is_queued
-        if self.feed.standing is Standing.ENDED:
+        if self.feed.state is SubscriptionState.ENDED:
             assert has_no_entries(self.client)
             assert self.stream._inbox.ended
 
@@ -329,7 +336,7 @@ def test_an_ended_subscription_ignores_events_that_come_late(core, late):
     feed.make(Deadline(None), None)
     feed.on_closed()
     late(feed)
-    assert feed.standing is Standing.ENDED
+    assert feed.state is SubscriptionState.ENDED
     assert not feed.has_key
     assert not is_notified(feed)
 
@@ -339,9 +346,9 @@ def test_a_message_for_the_request_of_a_closed_subscription_confirms_it_like_a_r
     core.table.add(feed.make(Deadline(None), None), timed=False)
     feed.on_written((1, None))
     feed.on_closed()
-    assert feed.standing is Standing.CLOSING
+    assert feed.state is SubscriptionState.CLOSING
     feed.item("message", 7, False)
-    assert feed.standing is Standing.ENDED
+    assert feed.state is SubscriptionState.ENDED
     assert not core.table.waiting
 
 
@@ -359,8 +366,8 @@ def test_the_error_of_match_is_raised_by_subscribe_although_its_stream_is_gone(c
 
 def test_a_subscription_whose_stream_is_gone_is_not_requested_again(core):
     feed = make_feed(core)
-    feed.ask_again(None, 2)  # it needs no writer
-    assert feed.standing is Standing.ENDED
+    feed.resubscribe(None, 2)  # it needs no writer
+    assert feed.state is SubscriptionState.ENDED
     assert feed.request is None
     assert feed not in core.subscriptions.members
 
@@ -369,7 +376,7 @@ def test_a_subscription_whose_stream_is_gone_is_not_requested_again(core):
 def test_the_unsubscribe_message_is_sent_only_on_the_connection_of_the_request(core, caplog, number, is_unsubscribed):
     sock, other = socket.socketpair()
     with sock, other:
-        writer = Writer(Line(sock), core.make_backend(core.table.new_connection(2)))
+        writer = Writer(Transport(sock), core.make_backend(core.table.new_connection(2)))
         core.sender.writer = None if number is None else writer
         core.sender.connection_number = 2
         feed = core.make_subscription(ASK, match=bool, unsubscribe={"method": "stop"}, resume=True)
@@ -379,14 +386,14 @@ def test_the_unsubscribe_message_is_sent_only_on_the_connection_of_the_request(c
         feed.on_closed()
         sock.close()
         assert bool(other.recv(100)) is is_unsubscribed
-    assert feed.standing is Standing.ENDED
+    assert feed.state is SubscriptionState.ENDED
     assert not caplog.records
 
 
 def test_a_subscription_that_is_written_while_it_is_closed_is_unsubscribed(core, monkeypatch):
     sock, other = socket.socketpair()
     with sock, other:
-        writer = Writer(Line(sock), core.make_backend(core.table.new_connection(2)))
+        writer = Writer(Transport(sock), core.make_backend(core.table.new_connection(2)))
         core.sender.writer, core.sender.connection_number = writer, 2
         feed = core.make_subscription(ASK, match=bool, unsubscribe={"method": "stop"}, resume=True)
         request = feed.make(Deadline(None), None)
@@ -401,7 +408,7 @@ def test_a_subscription_that_is_written_while_it_is_closed_is_unsubscribed(core,
         monkeypatch.setattr(type(core.subscriptions), "remove", write_and_remove)
         feed.on_closed()
         assert taken(Peer(other))["method"] == "stop"
-    assert feed.standing is Standing.ENDED
+    assert feed.state is SubscriptionState.ENDED
 
 
 # --- renewals --------------------------------------------------------------------------------------------------------
@@ -412,7 +419,9 @@ def renewed(core):
     """A subscription whose request waits for its reply, its feed on the connection that takes over, and its stream."""
     feed = make_feed(core)
     core.table.add(feed.make(Deadline(0.0), None), timed=False)
-    stream = Subscription(Inbox(1000, 10**6, "block"), on_gap=None, key=None, leave=feed.leave, check=str, log=core.log)
+    stream = Subscription(
+        Inbox(1000, 10**6, "block"), on_gap=None, key=None, reader_closed=feed.reader_closed, check=str, log=core.log
+    )
     feed.attach(stream)
     feed.on_written((1, None))
     successor = feed.succeed()
@@ -431,7 +440,7 @@ def test_subscribe_ends_in_time_although_no_connection_of_a_renewal_replies(core
 def test_a_reply_on_the_new_connection_that_arrives_at_the_timeout_of_subscribe_counts(core, renewed, monkeypatch):
     monkeypatch.setattr(subscription_module, "_REPLY_GRACE", LONG)
     feed, successor, _ = renewed
-    core.table.take(successor.request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
+    core.table.end(successor.request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
     waiting = start_call(feed.wait)
     assert not concurrent.futures.wait([waiting], SHORT).done
     successor.complete("0xb", None)
@@ -442,9 +451,9 @@ def test_a_reply_on_the_new_connection_that_arrives_at_the_timeout_of_subscribe_
 def test_the_feed_of_a_replaced_connection_ends_once_and_not_before_a_renewal(core, renewed):
     feed, successor, _ = renewed
     feed.on_lost(wsclient.ConnectionLost("lost"))
-    assert (feed.standing, successor.standing) == (Standing.ENDED, Standing.ASKING)
+    assert (feed.state, successor.state) == (SubscriptionState.ENDED, SubscriptionState.ASKING)
     feed.on_lost(wsclient.ConnectionLost("lost"))
-    assert successor.standing is Standing.ASKING
+    assert successor.state is SubscriptionState.ASKING
 
 
 def test_a_subscription_that_was_closed_a_moment_ago_is_not_requested_again(core, renewed):
@@ -452,7 +461,7 @@ def test_a_subscription_that_was_closed_a_moment_ago_is_not_requested_again(core
     request = successor.request
     stream.close()
     core.subscriptions.apply_events()
-    successor.resubscribe(None, 2)  # it needs no writer
+    successor.resubscribe_after_quiet(None, 2)  # it needs no writer
     assert successor.request is request
 
 
@@ -460,6 +469,6 @@ def test_a_quiet_subscription_whose_stream_is_gone_is_closed(core):
     feed = make_feed(core)
     feed.make(Deadline(None), None)
     feed.on_written((1, None))
-    feed.resubscribe(None, 1)  # it needs no writer
-    assert feed.standing is Standing.CLOSING
+    feed.resubscribe_after_quiet(None, 1)  # it needs no writer
+    assert feed.state is SubscriptionState.CLOSING
     assert feed not in core.subscriptions.members

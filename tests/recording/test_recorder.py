@@ -127,7 +127,7 @@ def test_senders_faster_than_the_file_wait_in_their_queue(server, path):
         sent = [f"{n} " + "x" * 50_000 for n in range(40)]
         run_all([lambda: [client.send(message) for message in sent]])
         recorder = client._wsclient.core.recorder
-        assert recorder.full
+        assert recorder.is_full
         assert recorder._noted - recorder._written < _recording.MAX_BACKLOG + 100_000
         assert client.stats.queue_depth > 20
         go_on.set()
@@ -148,9 +148,9 @@ def test_a_recording_that_has_stopped_blocks_no_thread(path):
     recorder.begin()
     recorder.sent(1, Opcode.TEXT, b"\xff")  # not text: only a defect of the library could cause that
     recorder.sent(1, Opcode.BINARY, bytes(_recording.MAX_BACKLOG))
-    assert recorder.full
+    assert recorder.is_full
     recorder.write()
-    assert not recorder.full
+    assert not recorder.is_full
     assert len(errors) == 1
     recorder.sent(1, Opcode.BINARY, b"more")
     recorder.write()

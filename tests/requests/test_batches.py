@@ -221,7 +221,7 @@ def test_a_reply_that_arrives_at_the_deadline_of_a_batch_is_included(raw):
     core.requests.begin(batch, waiter, timed=True)
     received(peer)
     first, second = batch.members
-    assert core.table.take(first, "ok")
+    assert core.table.end(first, "ok")
     batch.deadline = Deadline.after(0, 0)
     waiting = start_call(lambda: operations.give_up(core, batch, waiter))
     assert not concurrent.futures.wait([waiting], SHORT).done

@@ -53,7 +53,7 @@ class Ask:
         self.table = RequestTable()
         self.request = Request(b"", 0, deadline=Deadline(None))
         self.table.add(self.request, timed=False)
-        assert self.table.depart(self.request, 1, self.table.new_connection(1))
+        assert self.table.assign_id(self.request, 1, self.table.new_connection(1))
         self.posted = []
         self.later = []
         self.withdrawn = 0
@@ -64,13 +64,13 @@ class Ask:
 
     def withdraw(self, request):
         assert request is self.request
-        self.withdrawn += self.table.take(request, CANCELLED)
+        self.withdrawn += self.table.end(request, CANCELLED)
 
     def end_overdue(self, request):
         raise AssertionError("the request has no deadline")
 
     def answer(self, value=None, error=None):
-        assert self.table.take(self.request, OK if error is None else FAILED)
+        assert self.table.end(self.request, OK if error is None else FAILED)
         self.future.complete(value, error)
 
 
@@ -202,7 +202,7 @@ def test_cancel_after_the_reply_returns_false_and_changes_nothing():
 
 def test_cancel_between_the_decision_and_the_reply_returns_false():
     ask = Ask()
-    ask.table.take(ask.request, OK)
+    ask.table.end(ask.request, OK)
     assert not ask.future.cancel()
     ask.future.complete("reply", None)
     assert ask.future.result(0) == "reply"

@@ -35,5 +35,5 @@ def test_ids_are_asked_for_one_at_a_time():
 def test_an_id_that_the_caller_chose_is_passed_on():
     protocol = JsonId()
     ids = SharedIds(protocol)
-    ids._passed(5)
+    ids._reserve_id(5)
     assert ids.new_id() == 6 == protocol.new_id() - 1

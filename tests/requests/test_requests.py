@@ -209,7 +209,7 @@ def test_a_request_of_another_connection_ends_when_it_is_about_to_be_written():
 def test_a_request_whose_reply_is_dropped_times_out_although_nothing_else_wakes_the_io_thread(raw):
     client, peer = open_pair(raw, request_timeout=AMPLE, ping_interval=None)
     requests = client._wsclient.core.requests
-    on_thread(lambda: requests.send_unseen(wsclient.protocols.Request({"n": 1}), connection_number=1))
+    on_thread(lambda: requests.send_ignoring_reply(wsclient.protocols.Request({"n": 1}), connection_number=1))
     peer.receive_text()
     eventually(lambda: client.stats.requests_timed_out == 1)
     client.close(timeout=0)
@@ -236,7 +236,7 @@ def test_a_request_with_match_that_gives_up_its_position_is_not_offered_messages
     written = core.table.new_connection(1)
     assert request.payload_for(core.make_backend(written)) is not None
     assert written.matching() == [request]
-    core.table.drop_place(request)
+    core.table.drop_position(request)
     assert (written.matching(), written.in_flight) == ([], 0)
     client.close()
 

@@ -32,9 +32,9 @@ def added(table, id=None, *, timed=False, **options):
     return request
 
 
-def departed(table, one, id, **options):
+def with_id(table, one, id, **options):
     request = added(table, **options)
-    assert table.depart(request, id, one)
+    assert table.assign_id(request, id, one)
     return request
 
 
@@ -54,10 +54,10 @@ def anything(message):
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_only_the_first_to_take_a_request_ends_it(outcome):
     table, one = connected()
-    request = departed(table, one, 1)
+    request = with_id(table, one, 1)
     assert table.waiting
-    assert table.take(request, outcome)
-    assert not any(table.take(request, other) for other in OUTCOMES)
+    assert table.end(request, outcome)
+    assert not any(table.end(request, other) for other in OUTCOMES)
     assert request.outcome is outcome
     assert table.counts == {**dict.fromkeys(OUTCOMES, 0), outcome: 1}
     assert not table.waiting
@@ -67,8 +67,8 @@ def test_only_the_first_to_take_a_request_ends_it(outcome):
 def test_a_request_that_has_ended_is_not_written():
     table, one = connected()
     request = added(table)
-    table.take(request, TIMED_OUT)
-    assert not table.depart(request, 1, one)
+    table.end(request, TIMED_OUT)
+    assert not table.assign_id(request, 1, one)
     assert one.find(1) is None
     assert table.in_flight == 0
 
@@ -82,11 +82,11 @@ def fed(table, one, id, *, endless, streaming):
     request = make()
     request.feed = Feed(endless=endless)
     table.add(request, timed=False, streaming=streaming)
-    assert table.depart(request, id, one)
+    assert table.assign_id(request, id, one)
     return request
 
 
-@pytest.mark.parametrize("end", ["take", "end_connection"])
+@pytest.mark.parametrize("end", ["end", "end_connection"])
 @pytest.mark.parametrize("streaming", [True, False], ids=["from the start", "later"])
 def test_a_request_without_an_end_is_not_counted_in_flight_while_it_is_streaming(streaming, end):
     table, one = connected()
@@ -98,15 +98,15 @@ def test_a_request_without_an_end_is_not_counted_in_flight_while_it_is_streaming
     table.begin_streaming(answers)
     assert one.find(1) is subscription
     assert table.in_flight == 1, "the answers are limited"
-    if end == "take":
-        assert table.take(subscription, CANCELLED)
+    if end == "end":
+        assert table.end(subscription, CANCELLED)
         assert table.in_flight == 1
-        assert table.take(answers, OK)
+        assert table.end(answers, OK)
     else:
         table.end_connection(one)
         one = table.new_connection(2)
     assert table.in_flight == 0
-    departed(table, one, 3)
+    with_id(table, one, 3)
     assert table.in_flight == 1
 
 
@@ -117,10 +117,10 @@ def test_a_request_that_streams_before_it_is_written_is_uncounted_from_its_write
     table.add(subscription, timed=False)
     table.begin_streaming(subscription)
     assert table.in_flight == 0
-    assert table.depart(subscription, 1, one)
+    assert table.assign_id(subscription, 1, one)
     assert table.in_flight == 0
     table.end_connection(one)
-    departed(table, table.new_connection(2), 2)
+    with_id(table, table.new_connection(2), 2)
     assert table.in_flight == 1
 
 
@@ -128,7 +128,7 @@ def test_a_deadline_that_comes_after_the_wait_leaves_a_subscription_uncounted():
     table, one = connected()
     subscription = fed(table, one, 1, endless=True, streaming=False)
     table.begin_streaming(subscription)
-    assert not table.take(subscription, TIMED_OUT)
+    assert not table.end(subscription, TIMED_OUT)
     assert table.in_flight == 0
     assert one.find(1) is subscription
 
@@ -143,12 +143,12 @@ def test_in_fifo_order_a_request_without_an_end_keeps_its_position_and_is_counte
 
 def test_of_many_threads_that_end_one_request_exactly_one_wins():
     table, one = connected()
-    requests = [departed(table, one, n) for n in range(300)]
+    requests = [with_id(table, one, n) for n in range(300)]
     start = threading.Barrier(4)
 
     def end_all(outcome):
         start.wait(LONG)
-        return sum(table.take(request, outcome) for request in requests)
+        return sum(table.end(request, outcome) for request in requests)
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(end_all, OUTCOMES)) == len(requests)
@@ -158,8 +158,8 @@ def test_of_many_threads_that_end_one_request_exactly_one_wins():
 def test_waiting_requests_are_listed_in_the_order_in_which_they_began():
     table, one = connected()
     a, b, c = (added(table) for _ in range(3))
-    table.depart(c, 1, one)
-    table.take(b, FAILED)
+    table.assign_id(c, 1, one)
+    table.end(b, FAILED)
     assert table.everything() == [a, c]
 
 
@@ -168,7 +168,7 @@ def test_waiting_requests_are_listed_in_the_order_in_which_they_began():
 
 def test_a_reply_is_matched_to_the_request_with_its_id():
     table, one = connected()
-    a, b = departed(table, one, 1), departed(table, one, "1")
+    a, b = with_id(table, one, 1), with_id(table, one, "1")
     assert one.find(1) is a
     assert one.find("1") is b
     assert one.find(2) is None
@@ -177,7 +177,7 @@ def test_a_reply_is_matched_to_the_request_with_its_id():
 @pytest.mark.parametrize("id", [[1], {}, {"a": []}, None, math.nan])
 def test_an_invalid_id_matches_no_request(id):
     table, one = connected()
-    departed(table, one, 1)
+    with_id(table, one, 1)
     assert one.find(id) is None
 
 
@@ -185,21 +185,21 @@ def is_taken(table, one, id):
     """Whether this id is refused for other requests."""
     rival = added(table)
     try:
-        table.depart(rival, id, one)
+        table.assign_id(rival, id, one)
     except ValueError:
         return True
     finally:
-        table.take(rival, OK)
+        table.end(rival, OK)
     return False
 
 
 def test_true_is_not_equal_to_1_and_false_is_not_equal_to_0():
     table, written = connected()
-    one, zero = departed(table, written, 1), departed(table, written, 0)
+    one, zero = with_id(table, written, 1), with_id(table, written, 0)
     assert written.find(True) is None
     assert written.find(False) is None
     assert not is_taken(table, written, True)
-    true = departed(table, written, True)
+    true = with_id(table, written, True)
     assert written.find(True) is true
     assert written.find(1) is one
     assert written.find(0) is zero
@@ -209,12 +209,12 @@ def test_an_id_of_the_caller_is_taken_from_the_call_to_the_end():
     table, one = connected()
     request = added(table, "mine")
     assert is_taken(table, one, "mine")
-    table.depart(request, "mine", one)
+    table.assign_id(request, "mine", one)
     assert is_taken(table, one, "mine")
     table.end_connection(one)
     one = table.new_connection(2)
     assert is_taken(table, one, "mine")
-    table.take(request, FAILED)
+    table.end(request, FAILED)
     assert not is_taken(table, one, "mine")
 
 
@@ -222,9 +222,9 @@ def test_a_generated_id_is_taken_while_it_is_in_flight():
     table, one = connected()
     request = added(table)
     assert not is_taken(table, one, 1)
-    table.depart(request, 1, one)
+    table.assign_id(request, 1, one)
     assert is_taken(table, one, 1)
-    table.take(request, OK)
+    table.end(request, OK)
     assert not is_taken(table, one, 1)
 
 
@@ -235,13 +235,13 @@ def test_a_callers_id_that_is_already_waiting_is_refused_and_free_afterwards(id)
     with pytest.raises(ValueError, match="in flight already"):
         added(table, id)
     assert table.everything() == [first]
-    table.depart(first, id, one)
+    table.assign_id(first, id, one)
     with pytest.raises(ValueError, match="in flight already"):
         added(table, id)
     assert one.find(id) is first
-    table.take(first, OK)
+    table.end(first, OK)
     second = added(table, id)
-    assert table.depart(second, id, one)
+    assert table.assign_id(second, id, one)
     assert one.find(id) is second
 
 
@@ -255,7 +255,7 @@ def test_a_refused_id_creates_no_timer():
 
 def test_a_callers_id_that_was_generated_for_another_request_in_flight_is_refused():
     table, one = connected()
-    given = departed(table, one, 7)
+    given = with_id(table, one, 7)
     with pytest.raises(ValueError, match="in flight already"):
         added(table, 7)
     assert one.find(7) is given
@@ -263,12 +263,12 @@ def test_a_callers_id_that_was_generated_for_another_request_in_flight_is_refuse
 
 def test_a_request_that_is_sent_again_is_found_only_by_its_new_id():
     table, one = connected()
-    request = departed(table, one, 1)
+    request = with_id(table, one, 1)
     assert table.end_connection(one) == [request]
     assert one.find(1) is None
     two = table.new_connection(2)
     assert two.find(1) is None
-    assert table.depart(request, 2, two)
+    assert table.assign_id(request, 2, two)
     assert one.find(1) is None
     assert one.find(2) is None
     assert two.find(1) is None
@@ -282,14 +282,14 @@ def test_a_request_that_is_sent_again_is_found_only_by_its_new_id():
 def test_requests_with_match_are_found_by_it_only_while_in_flight():
     table, one = connected()
     first, second = added(table, match=anything), added(table, match=anything)
-    departed(table, one, 1)
+    with_id(table, one, 1)
     assert one.matching() == []
-    table.depart(second, None, one)
-    table.depart(first, None, one)
+    table.assign_id(second, None, one)
+    table.assign_id(first, None, one)
     assert one.matching() == [second, first]
     assert one.find(None) is None
     assert table.in_flight == 3
-    table.take(second, OK)
+    table.end(second, OK)
     assert one.matching() == [first]
     assert table.in_flight == 2
     table.end_connection(one)
@@ -302,7 +302,7 @@ def test_requests_with_match_are_found_by_it_only_while_in_flight():
 def test_the_end_of_a_connection_lists_the_requests_in_flight_in_order_and_ends_none():
     table, one = connected()
     queued = added(table)
-    b, a = departed(table, one, 2), departed(table, one, 1)
+    b, a = with_id(table, one, 2), with_id(table, one, 1)
     assert table.end_connection(one) == [b, a]
     assert table.end_connection(one) == []
     assert table.in_flight == 0
@@ -342,9 +342,9 @@ def test_a_request_without_a_deadline_or_with_a_waiting_caller_has_no_timer():
 @pytest.mark.parametrize("by_order", [False, True])
 def test_timers_of_answered_requests_do_not_pile_up(by_order):
     table, one = connected(by_order=by_order)
-    waiting = [departed(table, one, -n, at=1e9 - n, timed=True) for n in range(1, 11)]
+    waiting = [with_id(table, one, -n, at=1e9 - n, timed=True) for n in range(1, 11)]
     for n in range(3_000):
-        table.take(departed(table, one, n, at=1e6 + n, timed=True), OK)
+        table.end(with_id(table, one, n, at=1e6 + n, timed=True), OK)
     named = table.expire(math.inf)
     assert len(named) < 200
     assert [request for request in named if request.outcome is None] == waiting[::-1]
@@ -358,76 +358,76 @@ def test_oldest_is_the_first_written_request_without_an_answer():
     assert one.find(OLDEST) is None
     a, b = added(table), added(table)
     assert one.find(OLDEST) is None
-    table.depart(b, 1, one)
-    table.depart(a, 2, one)
+    table.assign_id(b, 1, one)
+    table.assign_id(a, 2, one)
     assert one.find(OLDEST) is b
-    table.take(b, OK)
+    table.end(b, OK)
     assert one.find(OLDEST) is a
 
 
 @pytest.mark.parametrize("outcome", [CANCELLED, TIMED_OUT, FAILED])
 def test_a_written_request_that_is_cancelled_keeps_its_position_until_its_reply(outcome):
     table, one = connected(by_order=True)
-    a, b = departed(table, one, 1), departed(table, one, 2)
-    assert table.take(a, outcome)
-    assert table.holds_place(a)
-    assert not table.holds_place(b)
+    a, b = with_id(table, one, 1), with_id(table, one, 2)
+    assert table.end(a, outcome)
+    assert table.holds_position(a)
+    assert not table.holds_position(b)
     assert one.find(OLDEST) is a
     assert table.in_flight == 2
     assert table.everything() == [b]
-    table.drop_place(a)
-    assert not table.holds_place(a)
+    table.drop_position(a)
+    assert not table.holds_position(a)
     assert one.find(OLDEST) is b
 
 
 def test_a_request_cancelled_before_it_was_written_keeps_no_position():
     table, one = connected(by_order=True)
     a = added(table, at=1.0)
-    table.take(a, CANCELLED)
-    assert not table.holds_place(a)
+    table.end(a, CANCELLED)
+    assert not table.holds_position(a)
     assert one.find(OLDEST) is None
     assert table.next_deadline() is None
 
 
 def test_a_kept_position_ends_with_its_deadline():
     table, one = connected(by_order=True)
-    a = departed(table, one, 1, at=5.0, timed=False)
+    a = with_id(table, one, 1, at=5.0, timed=False)
     assert table.next_deadline() is None
-    table.take(a, CANCELLED)
+    table.end(a, CANCELLED)
     assert table.expire(5.0) == [a]
-    assert table.holds_place(a)
+    assert table.holds_position(a)
 
 
 def test_the_cleanup_of_timers_does_not_remove_a_kept_position():
     table, one = connected(by_order=True)
-    a = departed(table, one, -1, at=5.0, timed=False)
-    table.take(a, CANCELLED)
+    a = with_id(table, one, -1, at=5.0, timed=False)
+    table.end(a, CANCELLED)
     for n in range(1_000):
-        table.take(departed(table, one, n, at=1e6, timed=True), OK)
+        table.end(with_id(table, one, n, at=1e6, timed=True), OK)
     assert a in table.expire(5.0)
 
 
 def test_an_answered_request_leaves_the_reply_order():
     table, one = connected(by_order=True)
-    a, b = departed(table, one, 1), departed(table, one, 2)
-    table.take(a, OK)
-    assert not table.holds_place(a)
+    a, b = with_id(table, one, 1), with_id(table, one, 2)
+    table.end(a, OK)
+    assert not table.holds_position(a)
     assert one.find(OLDEST) is b
 
 
 def test_a_kept_position_ends_with_its_connection():
     table, one = connected(by_order=True)
-    a = departed(table, one, 1)
-    table.take(a, CANCELLED)
+    a = with_id(table, one, 1)
+    table.end(a, CANCELLED)
     assert table.end_connection(one) == [a]
-    assert not table.holds_place(a)
+    assert not table.holds_position(a)
 
 
 def test_replies_matched_by_id_keep_no_position():
     table, one = connected()
-    a = departed(table, one, 1)
-    table.take(a, CANCELLED)
-    assert not table.holds_place(a)
+    a = with_id(table, one, 1)
+    table.end(a, CANCELLED)
+    assert not table.holds_position(a)
     assert one.find(1) is None
 
 
@@ -443,18 +443,18 @@ def pair(request):
 
 def test_an_id_may_be_in_flight_on_two_connections(pair):
     table, one, two = pair
-    a, b = departed(table, one, 7), departed(table, two, 7)
+    a, b = with_id(table, one, 7), with_id(table, two, 7)
     assert (one.find(7), two.find(7)) == (a, b)
     assert (one.find(OLDEST), two.find(OLDEST)) == (a, b)
     assert (one.in_flight, two.in_flight, table.in_flight) == (1, 1, 2)
     assert is_taken(table, one, 7)
     assert is_taken(table, two, 7)
-    assert table.take(a, OK)
+    assert table.end(a, OK)
     assert (one.find(7), two.find(7)) == (None, b)
     assert (one.in_flight, two.in_flight, table.in_flight) == (0, 1, 1)
     assert not is_taken(table, one, 7)
     assert is_taken(table, two, 7)
-    assert table.take(b, OK)
+    assert table.end(b, OK)
     assert (one.find(7), two.find(7)) == (None, None)
     assert table.in_flight == 0
 
@@ -464,17 +464,17 @@ def test_an_id_of_the_caller_is_taken_on_all_connections(pair):
     request = added(table, "mine")
     assert is_taken(table, one, "mine")
     assert is_taken(table, two, "mine")
-    table.depart(request, "mine", one)
+    table.assign_id(request, "mine", one)
     assert is_taken(table, two, "mine")
-    given = departed(table, two, 7)
+    given = with_id(table, two, 7)
     for id in ("mine", 7):
         with pytest.raises(ValueError, match="in flight already"):
             added(table, id)
         with pytest.raises(ValueError, match="in flight already"):
             table.check_free(id)
-    table.take(request, OK)
+    table.end(request, OK)
     table.end_connection(two)
-    table.take(given, FAILED)
+    table.end(given, FAILED)
     for id in ("mine", 7):
         table.check_free(id)
         assert added(table, id).caller_key == id
@@ -484,10 +484,10 @@ def test_requests_with_match_are_found_on_their_own_connection():
     table = RequestTable()
     one, two = table.new_connection(1), table.new_connection(2)
     a, b = added(table, match=anything), added(table, match=anything)
-    table.depart(a, None, one)
-    table.depart(b, None, two)
+    table.assign_id(a, None, one)
+    table.assign_id(b, None, two)
     assert (one.matching(), two.matching()) == ([a], [b])
-    table.take(a, OK)
+    table.end(a, OK)
     assert (one.matching(), two.matching()) == ([], [b])
     table.end_connection(one)
     assert two.matching() == [b]
@@ -499,31 +499,31 @@ def test_requests_with_match_are_found_on_their_own_connection():
 def test_a_subscription_is_uncounted_on_its_own_connection(streaming):
     table = RequestTable()
     one, two = table.new_connection(1), table.new_connection(2)
-    departed(table, two, 1)
+    with_id(table, two, 1)
     subscription = fed(table, one, 1, endless=True, streaming=streaming)
     table.begin_streaming(subscription)
     assert (one.in_flight, two.in_flight, table.in_flight) == (0, 1, 1)
     other = fed(table, two, 3, endless=True, streaming=streaming)
     table.begin_streaming(other)
     assert (one.in_flight, two.in_flight, table.in_flight) == (0, 1, 1)
-    table.take(other, CANCELLED)
+    table.end(other, CANCELLED)
     assert (one.in_flight, two.in_flight, table.in_flight) == (0, 1, 1)
     table.end_connection(one)
     assert (two.in_flight, table.in_flight) == (1, 1)
-    assert table.depart(subscription, 2, two)
+    assert table.assign_id(subscription, 2, two)
     assert (two.in_flight, table.in_flight) == (1, 1)
-    table.take(subscription, OK)
+    table.end(subscription, OK)
     assert (two.in_flight, table.in_flight) == (1, 1)
 
 
 def test_the_end_of_a_connection_removes_only_its_own_requests(pair):
     table, one, two = pair
-    a, b, c = departed(table, one, 1), departed(table, two, 1), departed(table, one, 2)
+    a, b, c = with_id(table, one, 1), with_id(table, two, 1), with_id(table, one, 2)
     assert table.end_connection(one) == [a, c]
     assert (one.find(1), two.find(1), two.find(2)) == (None, b, None)
     assert (two.in_flight, table.in_flight) == (1, 1)
     assert table.everything() == [a, b, c]
-    assert table.depart(a, 3, two)
+    assert table.assign_id(a, 3, two)
     assert two.find(3) is a
     assert table.end_connection(two) == [b, a]
     assert table.in_flight == 0
@@ -532,31 +532,31 @@ def test_the_end_of_a_connection_removes_only_its_own_requests(pair):
 def test_a_kept_position_holds_on_its_own_connection():
     table = RequestTable(by_order=True)
     one, two = table.new_connection(1), table.new_connection(2)
-    a, b, c = departed(table, one, 1), departed(table, two, 1), departed(table, two, 2)
-    table.take(a, CANCELLED)
-    table.take(b, TIMED_OUT)
+    a, b, c = with_id(table, one, 1), with_id(table, two, 1), with_id(table, two, 2)
+    table.end(a, CANCELLED)
+    table.end(b, TIMED_OUT)
     assert (one.find(OLDEST), two.find(OLDEST)) == (a, b)
-    table.drop_place(a)
-    assert not table.holds_place(a)
-    assert table.holds_place(b)
+    table.drop_position(a)
+    assert not table.holds_position(a)
+    assert table.holds_position(b)
     assert (one.find(OLDEST), two.find(OLDEST)) == (None, b)
     table.end_connection(one)
-    assert table.holds_place(b)
-    table.drop_place(b)
+    assert table.holds_position(b)
+    table.drop_position(b)
     assert two.find(OLDEST) is c
 
 
 def test_the_order_that_the_protocol_reports_late_applies_to_all_connections():
     table = RequestTable()
     one, two = table.new_connection(1), table.new_connection(2)
-    a, b = departed(table, one, 1), departed(table, two, 1)
+    a, b = with_id(table, one, 1), with_id(table, two, 1)
     table.keep_order()
     three = table.new_connection(3)
-    c = departed(table, three, 1)
+    c = with_id(table, three, 1)
     for request, written in ((a, one), (b, two), (c, three)):
         assert isinstance(written.by_id, collections.OrderedDict)
-        table.take(request, CANCELLED)
-        assert table.holds_place(request)
+        table.end(request, CANCELLED)
+        assert table.holds_position(request)
         assert written.find(OLDEST) is request
 
 
@@ -565,11 +565,11 @@ def test_positions_kept_on_another_connection_do_not_cost_a_cleanup_of_timers_fo
     monkeypatch.setattr("wsclient._requests.table.heapq.heapify", cleanups.append)
     table = RequestTable(by_order=True)
     one, two = table.new_connection(1), table.new_connection(2)
-    kept = [departed(table, one, n, at=5.0) for n in range(200)]
+    kept = [with_id(table, one, n, at=5.0) for n in range(200)]
     for request in kept:
-        table.take(request, CANCELLED)
+        table.end(request, CANCELLED)
     for n in range(100):
-        table.take(departed(table, two, n), OK)
+        table.end(with_id(table, two, n), OK)
     assert not cleanups
     assert table.expire(5.0) == kept
 
@@ -577,8 +577,8 @@ def test_positions_kept_on_another_connection_do_not_cost_a_cleanup_of_timers_fo
 # --- races -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_written_while_it_is_taken_is_not_left_in_flight():
-    """Between the first attribute that ``take`` reads and the lock, another thread may write the request."""
+def test_a_request_written_while_it_ends_is_not_left_in_flight():
+    """Between the first attribute that ``end`` reads and the lock, another thread may write the request."""
 
     class Racing(Request):
         """Is marked as written, by another thread, when its key is read; waits in vain if the lock is held by then."""
@@ -589,7 +589,7 @@ def test_a_request_written_while_it_is_taken_is_not_left_in_flight():
         def key(self):
             key = Request.key.__get__(self)
             if self.racer is None:
-                self.racer = threading.Thread(target=table.depart, args=(self, 7, one))
+                self.racer = threading.Thread(target=table.assign_id, args=(self, 7, one))
                 self.racer.start()
                 self.racer.join(SHORT)
             return key
@@ -603,7 +603,7 @@ def test_a_request_written_while_it_is_taken_is_not_left_in_flight():
     request.__init__(b"", 0, deadline=FOREVER)
     table.add(request, timed=False)
     request.racer = None
-    assert table.take(request, TIMED_OUT)
+    assert table.end(request, TIMED_OUT)
     if request.racer is not None:
         request.racer.join(LONG)
     assert table.in_flight == 0
@@ -613,9 +613,9 @@ def test_a_request_in_flight_does_not_refer_to_itself():
     table, one = connected()
     request = Request(b"", 0, deadline=FOREVER, match=bool)
     table.add(request, timed=False)
-    assert table.depart(request, None, one)
+    assert table.assign_id(request, None, one)
     assert request not in gc.get_referents(request)
-    assert table.take(request, OK)
+    assert table.end(request, OK)
     assert table.in_flight == 0
 
 
@@ -627,7 +627,7 @@ def test_the_oldest_request_can_be_read_while_others_are_added_and_removed(fast_
         n = 0
         while not stop.is_set():
             n += 1
-            table.take(departed(table, one, (name, n)), OK)
+            table.end(with_id(table, one, (name, n)), OK)
 
     threads = [threading.Thread(target=churn, args=(name,)) for name in range(3)]
     for thread in threads:
@@ -728,46 +728,51 @@ class TableMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(not is_in_flight(self, request) for request in self.live))
     @rule(data=st.data(), count=st.integers(1, 3))
-    def depart_some(self, data, count):
+    def assign_some_ids(self, data, count):
         for _ in range(count):
             queued = [one for one in self.live if not is_in_flight(self, one)]
             if queued:
-                self.depart(data.draw(st.sampled_from(queued)), data.draw(st.sampled_from(list(self.rows))))
+                self.assign_id(data.draw(st.sampled_from(queued)), data.draw(st.sampled_from(list(self.rows))))
 
-    def depart(self, request, written):
+    def assign_id(self, request, written):
         """As the writer does it: the request gets an unused id, unless the caller gave one."""
         id = request.id
         if request.caller_key is None and request.match is None:
             self.last_ids[written] += 1
             while key_of(self.last_ids[written]) in self.keys_taken(written):
                 with pytest.raises(ValueError, match="in flight"):
-                    self.table.depart(request, self.last_ids[written], written)
+                    self.table.assign_id(request, self.last_ids[written], written)
                 self.last_ids[written] += 1
             id = self.last_ids[written]
-        assert self.table.depart(request, id, written)
+        assert self.table.assign_id(request, id, written)
         assert request.id is id
         self.rows[written].append((request if request.match else key_of(id), request))
 
     @precondition(lambda self: any(request not in self.live for request in self.known))
     @rule(data=st.data())
-    def depart_too_late(self, data):
+    def assign_an_id_too_late(self, data):
         request = data.draw(st.sampled_from([one for one in self.known if one not in self.live]))
-        assert not self.table.depart(request, "late", data.draw(st.sampled_from(list(self.rows))))
+        assert not self.table.assign_id(request, "late", data.draw(st.sampled_from(list(self.rows))))
 
     @precondition(lambda self: self.known)
     @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
-    def take(self, data, outcome):
+    def end(self, data, outcome):
         request = self.pick(data)
         ends = request in self.live and not (outcome is TIMED_OUT and request in self.streaming)
-        assert self.table.take(request, outcome) is ends
-        keeps_place = self.by_order and outcome is not OK
+        assert self.table.end(request, outcome) is ends
+        keeps_position = self.by_order and outcome is not OK
         if ends:
             self.live.remove(request)
             self.counts[outcome] += request not in self.streaming
             assert request.outcome is outcome
-            if outcome is CANCELLED and keeps_place and is_in_flight(self, request) and request.deadline.at is not None:
+            if (
+                outcome is CANCELLED
+                and keeps_position
+                and is_in_flight(self, request)
+                and request.deadline.at is not None
+            ):
                 self.timers.append(request)
-            if not keeps_place:
+            if not keeps_position:
                 self.leave_reply_order(request)
 
     @precondition(lambda self: any(is_in_flight(self, request) for request in self.live))
@@ -782,9 +787,9 @@ class TableMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(request not in self.live for request in in_flight(self)))
     @rule(data=st.data())
-    def drop_place(self, data):
+    def drop_position(self, data):
         request = data.draw(st.sampled_from([one for one in in_flight(self) if one not in self.live]))
-        self.table.drop_place(request)
+        self.table.drop_position(request)
         self.leave_reply_order(request)
 
     @precondition(lambda self: len(in_flight(self)) > 1)
@@ -820,7 +825,7 @@ class TableMachine(RuleBasedStateMachine):
         assert self.table.counts == self.counts
         assert all((request.outcome is None) is (request in self.live) for request in self.known)
         assert all(
-            self.table.holds_place(request) is (is_in_flight(self, request) and request not in self.live)
+            self.table.holds_position(request) is (is_in_flight(self, request) and request not in self.live)
             for request in self.known
         )
 
@@ -861,5 +866,5 @@ TestTableAgainstAModel = TableMachine.TestCase
 def test_a_limited_number_of_requests_without_a_reply_is_known():
     table, one = connected()
     for id in range(_GIVEN_UP + 1):
-        assert table.take(departed(table, one, id), TIMED_OUT)
+        assert table.end(with_id(table, one, id), TIMED_OUT)
     assert [table.is_late(id) for id in (0, 1, _GIVEN_UP, _GIVEN_UP + 1)] == [False, True, True, False]

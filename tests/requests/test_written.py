@@ -81,7 +81,7 @@ def same_id(core, one, two):
         request = core.requests.make({"method": "a"}, Deadline(None))
         request.waiter = Waiter()
         core.table.add(request, timed=False)
-        assert core.table.depart(request, 5, half.written)
+        assert core.table.assign_id(request, 5, half.written)
         half.progress.taken = half.progress.sent = 1
         request.put_on(half.progress, 1)
         requests.append(request)
@@ -101,7 +101,7 @@ def test_a_reply_answers_the_request_of_its_own_connection(halves):
     assert (one.written.in_flight, two.written.in_flight) == (1, 0)
     one.receive(reply(5, "first"))
     assert a.waiter.value == "first"
-    assert core.counters.late == 0
+    assert core.counters.unmatched_replies == 0
 
 
 def test_a_reply_on_the_wrong_connection_is_late_and_answers_no_request(halves):
@@ -109,12 +109,12 @@ def test_a_reply_on_the_wrong_connection_is_late_and_answers_no_request(halves):
     request = one.ask()
     two.receive(reply(request.id, "of a server that was restarted"))
     assert request.outcome is None
-    assert core.counters.late == 1
+    assert core.counters.unmatched_replies == 1
     one.end()
     assert isinstance(request.waiter.error, wsclient.ConnectionLost)
     three = Half(core, 3)
     three.receive(reply(request.id, "too late"))
-    assert core.counters.late == 2
+    assert core.counters.unmatched_replies == 2
 
 
 def test_an_error_and_an_unusual_id_are_looked_up_on_their_own_connection(halves):
@@ -125,7 +125,7 @@ def test_an_error_and_an_unusual_id_are_looked_up_on_their_own_connection(halves
     assert request.outcome is None
     one.receive(failure)
     assert isinstance(request.waiter.error, wsclient.RemoteError)
-    assert core.counters.late == 1
+    assert core.counters.unmatched_replies == 1
 
 
 @pytest.mark.parametrize("at", [None, 1e9])
@@ -220,7 +220,7 @@ def test_the_end_of_a_connection_ends_or_returns_only_its_own_requests(halves):
 def test_a_connection_that_is_closing_loses_only_its_own_written_requests(halves):
     core, one, two = halves()
     a, repeated, b = one.ask(), one.ask(idempotent=True), two.ask()
-    core.requests.lose_written(one.written, GONE)
+    core.requests.fail_written(one.written, GONE)
     assert isinstance(a.waiter.error, wsclient.ConnectionLost)
     assert (repeated.outcome, b.outcome) == (None, None)
 
@@ -259,7 +259,7 @@ def test_a_message_with_the_id_of_a_request_is_refused_on_the_connection_of_this
     message = core.requests.encode_one_way({"id": 5, "method": "a"})
     request = core.requests.make({"method": "a"}, Deadline(None))
     core.table.add(request, timed=False)
-    assert core.table.depart(request, 5, one.written)
+    assert core.table.assign_id(request, 5, one.written)
     assert message.payload_for(two.backend) is not None
     assert message.payload_for(one.backend) is None
     with pytest.raises(ValueError, match="in flight already"):

@@ -6,8 +6,8 @@ import struct
 import pytest
 
 from wsclient._rfc6455.close import (
-    CLOSE_CODES_WE_MAY_SEND,
     MAX_CONTROL_PAYLOAD,
+    SENDABLE_CLOSE_CODES,
     Close,
     CloseCode,
     build_close_payload,
@@ -70,7 +70,7 @@ def test_a_close_payload_is_code_and_reason(code):
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999])
 def test_a_client_can_close_with_these_codes(code):
     check_close(code, "why")
-    assert code in CLOSE_CODES_WE_MAY_SEND
+    assert code in SENDABLE_CLOSE_CODES
 
 
 @pytest.mark.parametrize(
@@ -123,5 +123,5 @@ def test_a_reason_that_utf8_cannot_encode_is_refused():
 
 
 def test_a_close_payload_of_the_client_is_valid_for_the_other_side():
-    for code in sorted(CLOSE_CODES_WE_MAY_SEND):
+    for code in sorted(SENDABLE_CLOSE_CODES):
         assert parse_close(build_close_payload(code, "why")) == Close(code, "why", code)

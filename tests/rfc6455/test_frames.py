@@ -824,17 +824,17 @@ def test_a_length_of_two_to_the_63_that_arrives_byte_by_byte_is_refused_with_its
 
 def test_the_read_size_depends_on_the_received_data():
     source = MessageReader(2**24)
-    assert source.appetite == READ_SIZE
+    assert source.read_size == READ_SIZE
     stream = frame(BINARY, bytes(1_500_000)) + frame(BINARY, bytes(300_000))
     source.feed(stream[:READ_SIZE])
-    assert source.appetite == LARGE_READ_SIZE + 10
-    at = READ_SIZE + source.appetite
+    assert source.read_size == LARGE_READ_SIZE + 10
+    at = READ_SIZE + source.read_size
     source.feed(stream[READ_SIZE:at])
-    assert source.appetite == LARGE_READ_SIZE
+    assert source.read_size == LARGE_READ_SIZE
     source.feed(stream[at:])
-    assert source.appetite == LARGE_READ_SIZE
+    assert source.read_size == LARGE_READ_SIZE
     source.feed(frame(TEXT, b"x" * 100) * 1000)
-    assert source.appetite == READ_SIZE
+    assert source.read_size == READ_SIZE
 
 
 def test_a_read_up_to_the_end_of_a_large_message_includes_the_length_of_the_next():
@@ -843,15 +843,15 @@ def test_a_read_up_to_the_end_of_a_large_message_includes_the_length_of_the_next
     source.feed(stream[:READ_SIZE])
     at = READ_SIZE
     for _ in range(2):
-        piece = stream[at : at + source.appetite]
+        piece = stream[at : at + source.read_size]
         assert [size for _, _, size in source.feed(piece)] == [1_000_000]
         at += len(piece)
-        assert source.appetite == 1_000_010
+        assert source.read_size == 1_000_010
 
 
 def test_after_large_messages_a_small_one_reduces_the_read_size():
     source = MessageReader(2**24)
     source.feed(frame(BINARY, bytes(2 * LARGE_READ_SIZE))[:LARGE_READ_SIZE])
-    assert source.appetite > LARGE_READ_SIZE
+    assert source.read_size > LARGE_READ_SIZE
     source.feed(b"x")
-    assert source.appetite == READ_SIZE
+    assert source.read_size == READ_SIZE

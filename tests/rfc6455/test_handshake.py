@@ -17,7 +17,7 @@ from wsclient._rfc6455.handshake import (
     check_headers,
     check_upgrade,
     new_key,
-    refused,
+    refusal_error,
 )
 from wsclient._rfc6455.url import parse
 from wsclient._version import USER_AGENT
@@ -379,27 +379,27 @@ def test_a_complete_upgrade_with_another_status_is_refused(status):
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 407, 409, 410, 421, 422, 426, 428, 431, 451, 499])
 def test_most_4xx_are_fatal(status):
-    error = refused(answer(head(status=f"{status} No")))
+    error = refusal_error(answer(head(status=f"{status} No")))
     assert error.retry is False
     assert "trying again won't help" in str(error)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 599, 200, 204, 301, 304, 399])
 def test_every_other_status_is_retried(status):
-    error = refused(answer(head(status=f"{status} Later")))
+    error = refusal_error(answer(head(status=f"{status} Later")))
     assert error.retry is True
     assert "trying again" not in str(error)
 
 
 def test_a_rejection_has_status_headers_and_body():
     data = head("Retry-After: 7", "Content-Length: 4", status="503 Service Unavailable") + b"busy"
-    error = refused(answer(data))
+    error = refusal_error(answer(data))
     assert str(error) == "The server refused the upgrade to WebSocket with HTTP 503 Service Unavailable."
     assert (error.status, error.headers["retry-after"], error.body) == (503, "7", b"busy")
 
 
 def test_a_rejection_without_a_reason_phrase_has_a_readable_message():
-    assert re.search("with HTTP 503\\.$", str(refused(answer(b"HTTP/1.1 503\r\n\r\n"))))
+    assert re.search("with HTTP 503\\.$", str(refusal_error(answer(b"HTTP/1.1 503\r\n\r\n"))))
 
 
 def test_redirects_are_the_statuses_with_another_location():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wsclient._errors import HandshakeError
 from wsclient._options import DEFAULT_LIMITS, Limits
-from wsclient._rfc6455.handshake import refused
+from wsclient._rfc6455.handshake import refusal_error
 from wsclient._rfc6455.http11 import NAME_PATTERN, Headers, ResponseReader, is_token
 
 from ..support.http import answer, good_head, head
@@ -392,7 +392,7 @@ def test_a_body_is_complete_when_its_kept_size_is_reached():
     assert response.body_is_whole()
     response.rest += b"y"
     assert response.body() == b"x" * MAX_BODY
-    assert len(refused(response).body) == MAX_BODY
+    assert len(refusal_error(response).body) == MAX_BODY
 
 
 @pytest.mark.parametrize(

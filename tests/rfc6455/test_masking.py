@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import wsclient
 from wsclient._rfc6455 import masking
 from wsclient._rfc6455.masking import accelerated, forget_keys, mask_in_python, new_key
-from wsclient._threads.imports import importing
+from wsclient._threads.imports import import_lock
 
 from ..support.strikes import strikes
 from ..support.threads import on_thread
@@ -181,7 +181,7 @@ def test_an_interrupted_import_of_the_accelerator_is_left_to_other_threads(unacc
         struck = strikes(moment, masking._accelerate)
         free = []
         other = threading.Thread(
-            target=lambda free=free: free.append(importing.acquire(timeout=0) and not importing.release())
+            target=lambda free=free: free.append(import_lock.acquire(timeout=0) and not import_lock.release())
         )
         other.start()
         other.join()
@@ -193,7 +193,7 @@ def test_an_interrupted_import_of_the_accelerator_is_left_to_other_threads(unacc
 
 def test_while_another_thread_imports_masking_does_not_wait(unaccelerated, monkeypatch):
     before = masking.apply_mask
-    with importing:
+    with import_lock:
         on_thread(masking._accelerate)
     assert masking.apply_mask is before
     on_thread(masking._accelerate)

@@ -61,9 +61,9 @@ def test_a_wait_on_a_connection_that_has_just_ended_withdraws_its_mark(core, wai
 def test_a_wait_ends_with_the_client(core, wait, monkeypatch):
     monkeypatch.setattr(type(core.sender), "is_too_late", lambda sender, mark: False)
     waiting = start_call(lambda: WAITS[wait](core, LONG))
-    eventually(lambda: core.progress.latches)
+    eventually(lambda: core.changes.latches)
     core.state.move(State.CLOSED)
-    core.progress.announce()
+    core.changes.announce()
     assert isinstance(waiting.exception(LONG), wsclient.ClientClosed)
 
 

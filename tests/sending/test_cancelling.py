@@ -94,7 +94,7 @@ def test_cancel_returns_true_if_the_message_is_not_sent_for_another_reason(waiti
 def test_cancel_ends_the_wait_for_the_message(unstarted):
     delivery = unstarted.send("x")
     waiter = start_call(delivery.wait)
-    eventually(lambda: unstarted._wsclient.core.progress.latches)
+    eventually(lambda: unstarted._wsclient.core.changes.latches)
     assert delivery.cancel()
     assert waiter.result(LONG) is False
 
@@ -202,7 +202,7 @@ def test_clear_queue_leaves_the_answers_to_the_server_and_a_waiting_ping(raw):
     peer.send_text('{"jsonrpc": "2.0", "id": 7, "method": "twice", "params": 4}')
     eventually(lambda: client.stats.queue_depth)
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.link.proofs)
+    eventually(lambda: client._wsclient.core.facts.awaited_marks)
     client.send("removed")
     assert client.clear_queue() == 1
     assert client.stats.queue_depth == 1

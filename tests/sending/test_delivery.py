@@ -260,12 +260,12 @@ def test_flush_before_start_raises():
 )
 def test_a_hook_can_wait_for_a_confirmation_while_it_blocks_reading(raw, prove, monkeypatch):
     # The wait itself wakes the I/O thread, which otherwise would look again only after this time.
-    monkeypatch.setattr("wsclient._connection.connection._PAUSED_LOOK", 4 * LONG)
+    monkeypatch.setattr("wsclient._connection.connection._PAUSED_CHECK", 4 * LONG)
     proven = []
 
     def on_message(client, message):
         if message == "first":
-            eventually(lambda: client._wsclient.core.link.paused)
+            eventually(lambda: client._wsclient.core.facts.paused)
             proven.append(prove(client))
 
     queue = wsclient.ReceiveQueue(max_messages=2)
@@ -304,7 +304,7 @@ def test_after_an_interrupt_at_the_end_of_a_wait_for_a_confirmation_a_full_strea
         connection = server.opened.get(timeout=LONG)
         for _ in range(3):
             connection.send("x")
-        eventually(lambda: client._wsclient.core.link.paused)
+        eventually(lambda: client._wsclient.core.facts.paused)
         stream.close()
 
 
@@ -314,7 +314,7 @@ def test_a_wait_for_a_message_ends_when_the_queue_drops_the_message(raw):
     reported = []
     waiting = threading.Thread(target=lambda: reported.append(delivery.wait()))
     waiting.start()
-    eventually(lambda: client._wsclient.core.progress.latches)
+    eventually(lambda: client._wsclient.core.changes.latches)
     client.send("new")
     waiting.join(LONG)
     assert reported == [False]
@@ -334,7 +334,7 @@ def test_frequent_waits_leave_no_pings_in_the_queue(raw):
         with pytest.raises(wsclient.RequestTimeout):
             client.flush(0.0001)
     assert not [entry for entry in client._wsclient.core.queue.entries if entry.queued]
-    assert not client._wsclient.core.link.proofs
+    assert not client._wsclient.core.facts.awaited_marks
     client.close(timeout=0)
 
 

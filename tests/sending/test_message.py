@@ -57,7 +57,7 @@ def test_the_confirmed_offset_only_grows():
 def test_a_new_message_is_queued():
     out = message()
     assert out.state == "queued"
-    assert not out.written()
+    assert not out.is_written()
 
 
 def test_a_partly_sent_message_is_still_queued():
@@ -65,7 +65,7 @@ def test_a_partly_sent_message_is_still_queued():
     out = on(progress, 100)
     progress.sent = 99
     assert out.state == "queued"
-    assert not out.written()
+    assert not out.is_written()
 
 
 def test_a_completely_sent_message_is_written():
@@ -73,7 +73,7 @@ def test_a_completely_sent_message_is_written():
     out = on(progress, 100)
     progress.sent = 100
     assert out.state == "written"
-    assert out.written()
+    assert out.is_written()
 
 
 @pytest.mark.parametrize(("confirmed", "state"), [(99, "written"), (100, "confirmed"), (101, "confirmed")])
@@ -91,7 +91,7 @@ def test_a_written_message_without_confirmation_is_unknown_after_the_end():
     progress.sent = 100
     progress.ended = True
     assert out.state == "unknown"
-    assert out.written()
+    assert out.is_written()
 
 
 def test_a_confirmed_message_stays_confirmed_after_the_end():

@@ -270,7 +270,7 @@ def test_flush_returns_when_the_message_before_it_is_removed_from_the_queue(raw,
             client.pause_sending(HOUR)
         remove = queue_message(client)
         flushing = start_call(lambda: client.flush(LONG))
-        eventually(lambda: client._wsclient.core.progress.latches)
+        eventually(lambda: client._wsclient.core.changes.latches)
         assert remove()
         opcode, payload = peer.receive_frame()
         assert opcode == 9

@@ -362,12 +362,12 @@ def make_room_by_expiry(queue, entry):
     queue.expire(entry)
 
 
-def make_room_by_sweeping(queue, entry):
-    queue.sweep(entry.connection_number)
+def make_room_by_removing(queue, entry):
+    queue.remove_unsendable(entry.connection_number)
 
 
 @pytest.mark.parametrize(
-    "make_room", [make_room_by_taking, make_room_by_withdrawing, make_room_by_expiry, make_room_by_sweeping]
+    "make_room", [make_room_by_taking, make_room_by_withdrawing, make_room_by_expiry, make_room_by_removing]
 )
 def test_put_waits_until_there_is_room(make_room):
     old, new = message(connection_number=1), message()
@@ -478,7 +478,7 @@ def test_a_sealed_queue_accepts_unfinished_messages_of_a_connection():
     assert queue.take(ANY_SIZE, None) == [entry]
 
 
-# --- withdraw, expire, sweep -----------------------------------------------------------------------------------------
+# --- withdraw, expire, remove ----------------------------------------------------------------------------------------
 
 
 def test_a_withdrawn_message_is_never_taken():
@@ -550,10 +550,10 @@ def test_expire_ends_only_messages_that_are_queued_and_past_their_expiry():
     assert queue.messages == 2
 
 
-def test_sweep_removes_the_messages_of_the_connection_that_ended():
+def test_remove_unsendable_removes_the_messages_of_the_connection_that_ended():
     a, b, c = message(connection_number=1), message(connection_number=2), message()
     queue = make(a, b, c)
-    assert queue.sweep(1) == [a]
+    assert queue.remove_unsendable(1) == [a]
     assert a.state == LOST
     assert queue.take(ANY_SIZE, None) == [b, c]
 
@@ -573,23 +573,23 @@ def test_messages_that_were_handed_over_belong_to_the_queue_for_each_call():
     assert not queue.has_message_of(2)
     queue = make()
     queue.hand_over(entry)
-    assert queue.sweep(1) == [entry]
+    assert queue.remove_unsendable(1) == [entry]
     assert entry.state == LOST
 
 
 def test_answers_that_are_swept_leave_room_for_others():
     queue, answer = make(max_bytes=ANY_SIZE), Answer(Opcode.TEXT, None, 2 * MAX_ANSWERS)
     queue.put_answer(answer)
-    assert queue.sweep(None) == [answer]
+    assert queue.remove_unsendable(None) == [answer]
     assert (queue.messages, queue.bytes, queue.answer_bytes) == (0, 0, 0)
     queue.put_answer(Answer(Opcode.TEXT, None, 2 * MAX_ANSWERS))  # would wait
 
 
-def test_sweep_at_the_end_removes_all_entries():
+def test_remove_unsendable_at_the_end_removes_all_entries():
     a, b, c = message(connection_number=1), message(), mark()
     queue = make(a, b, c)
     queue.withdraw(a)
-    assert queue.sweep(None) == [b, c]
+    assert queue.remove_unsendable(None) == [b, c]
     assert (queue.messages, queue.bytes) == (0, 0)
     assert queue.take(ANY_SIZE, None) == []
 
@@ -724,9 +724,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.line) > 2)
     @rule(number=st.sampled_from([1, 2, None]))
-    def sweep(self, number):
+    def remove_unsendable(self, number):
         gone = [entry for entry in self.line if number is None or entry.connection_number == number]
-        assert self.queue.sweep(number) == gone
+        assert self.queue.remove_unsendable(number) == gone
         for entry in gone:
             self.discard(entry, LOST)
 

@@ -446,10 +446,10 @@ def test_reading_pauses_while_too_many_answers_wait_for_tokens(raw):
     with opened(raw, 1, protocol=Answering()) as (client, peer):
         for _ in range(MAX_ANSWERS // 2**16 + 2):
             peer.send_text("{}")
-        eventually(lambda: client._wsclient.core.link.paused)
+        eventually(lambda: client._wsclient.core.facts.paused)
         for _ in range(3):
             allow(client)
-        eventually(lambda: not client._wsclient.core.link.paused)
+        eventually(lambda: not client._wsclient.core.facts.paused)
 
 
 def subscribe_request():
@@ -531,7 +531,7 @@ def test_flush_waits_for_the_messages_and_names_the_rate_if_it_gives_up(raw):
             client.flush(0.02)
         assert caught.value.phase == "queued"
         flushing = start_call(lambda: client.flush(LONG))
-        eventually(lambda: client._wsclient.core.link.proofs)
+        eventually(lambda: client._wsclient.core.facts.awaited_marks)
         assert peer.receive_text() == "message 0"
         allow(client)
         assert peer.receive_text() == "message 1"

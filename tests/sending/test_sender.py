@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wsclient
-from wsclient._network.transport import Line
+from wsclient._network.transport import Transport
 from wsclient._sending.message import Outgoing
 from wsclient._sending.sender import BURST, WINDOW, Pace
 from wsclient._sending.writer import Writer
@@ -56,13 +56,13 @@ def sender():
     with here, there, contextlib.closing(wsclient.Client("ws://localhost/")) as client:
         core = client._wsclient.core
         core.sender.connection_number = 2
-        core.sender.retiring = Writer(Line(here), core.make_backend(core.table.new_connection(1)))
+        core.sender.retiring = Writer(Transport(here), core.make_backend(core.table.new_connection(1)))
         yield core.sender
         core.sender.retiring = None
 
 
 class EndsMeanwhile(list):
-    """The list ``Sender.bound``; the I/O thread ends the replaced connection while another thread adds a message."""
+    """The list ``Sender.for_retiring``. The I/O thread ends the replaced connection while another adds a message."""
 
     def __init__(self, sender, *, takes_it):
         super().__init__()
@@ -73,7 +73,7 @@ class EndsMeanwhile(list):
         if self._takes_it:
             super().append(entry)
         self._sender.retiring = None
-        self.taken = self._sender.take_bound()
+        self.taken = self._sender.take_for_retiring()
         if not self._takes_it:
             super().append(entry)
 
@@ -84,14 +84,14 @@ def message_of(number):
 
 def test_the_present_connection_does_not_write_a_message_of_the_replaced_one(sender):
     bound, free, present = message_of(1), message_of(None), message_of(2)
-    assert sender.without_bound([bound, free, present], 2) == [free, present]
-    assert sender.take_bound() == [bound]
+    assert sender.without_those_for_retiring([bound, free, present], 2) == [free, present]
+    assert sender.take_for_retiring() == [bound]
 
 
 @pytest.mark.parametrize("takes_it", [True, False])
 def test_a_message_of_a_replaced_connection_that_ends_at_this_moment_is_decided_by_one_thread(sender, takes_it):
-    sender.bound = bound = EndsMeanwhile(sender, takes_it=takes_it)
+    sender.for_retiring = bound = EndsMeanwhile(sender, takes_it=takes_it)
     entry = message_of(1)
-    kept = sender.without_bound([entry], 2)
+    kept = sender.without_those_for_retiring([entry], 2)
     assert (bound.taken, kept) == (([entry], []) if takes_it else ([], [entry]))
     assert bound == []

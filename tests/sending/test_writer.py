@@ -17,7 +17,7 @@ from tests.support import LONG, SHORT, Peer
 from tests.support.strikes import strikes
 from tests.support.threads import fill, on_thread
 from wsclient._network.poller import Poller
-from wsclient._network.transport import Line
+from wsclient._network.transport import Transport
 from wsclient._requests.request import CANCELLED, FAILED, TIMED_OUT, Request
 from wsclient._rfc6455.frames import Opcode, build_frame
 from wsclient._sending import writer
@@ -46,7 +46,7 @@ class Ends:
         self.wakeup = Wakeup()
         self.core.commands.attach(self.wakeup)
         self.written = self.core.table.new_connection(7)
-        self.writer = Writer(Line(near), self.core.make_backend(self.written))
+        self.writer = Writer(Transport(near), self.core.make_backend(self.written))
         self.writer.is_open = True
 
     def close(self):
@@ -175,7 +175,7 @@ def test_a_full_socket_stops_the_writers_and_wakes_the_io_thread(ends):
     assert ends.writer.blocked
     assert ends.woken()
     assert (big.state, small.state) == (QUEUED, QUEUED)
-    assert not big.written()
+    assert not big.is_written()
     ends.writer.flush()  # no further attempt while the socket is full
     sent = ends.writer.write_progress.sent
     ends.writer.flush()
@@ -259,7 +259,7 @@ def test_entries_behind_an_urgent_close_frame_are_not_sent(ends):
 
 def test_a_request_that_has_ended_is_skipped(ends):
     a, b, c = ends.ask(b"a"), ends.ask(b"b"), ends.ask(b"c")
-    ends.core.table.take(b, FAILED)
+    ends.core.table.end(b, FAILED)
     ends.writer.flush()
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"a"), (1, b"c")]
     assert (a.state, b.position, c.state) == (WRITTEN, None, WRITTEN)
@@ -295,7 +295,7 @@ def test_a_frame_that_cannot_be_built_ends_the_connection_since_bytes_are_missin
         ends.writer.flush()
     assert isinstance(ends.writer.error, OSError)
     assert ends.woken()
-    assert not entry.written()
+    assert not entry.is_written()
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
@@ -466,7 +466,7 @@ def test_messages_behind_a_frame_that_could_not_be_built_are_returned_as_cut_off
     with pytest.raises(MemoryError):
         ends.writer.flush()
     assert ends.writer.end() == entries
-    assert not any(entry.written() for entry in entries)
+    assert not any(entry.is_written() for entry in entries)
 
 
 def test_in_fifo_order_a_cancelled_request_keeps_its_position_until_its_last_message(ends):
@@ -475,7 +475,7 @@ def test_in_fifo_order_a_cancelled_request_keeps_its_position_until_its_last_mes
     first.until = lambda message: message != "ack"
     first.waiter, second.waiter = Waiter(), Waiter()
     ends.writer.flush()
-    assert ends.core.table.take(first, TIMED_OUT)
+    assert ends.core.table.end(first, TIMED_OUT)
     for message in ("ack", "final of the first"):
         router.receive(message, len(message))
     assert second.waiter.value is None
@@ -486,10 +486,10 @@ def test_in_fifo_order_a_cancelled_request_keeps_its_position_until_its_last_mes
 def test_in_fifo_order_a_request_cancelled_by_its_own_until_does_not_end_the_connection(ends):
     router = ends.core.make_router(ends.writer, ends.written)
     entry = ends.ask(b"ask")
-    entry.until = lambda message: ends.core.table.take(entry, CANCELLED) and False
+    entry.until = lambda message: ends.core.table.end(entry, CANCELLED) and False
     ends.writer.flush()
     router.receive("ack", 3)
-    assert ends.core.table.holds_place(entry)
+    assert ends.core.table.holds_position(entry)
 
 
 # --- direct writes ----------------------------------------------------------------------------------------------------
@@ -506,7 +506,7 @@ def written_directly(ends, entry, way=None):
     way = way or {"alone": False, "in_main": False}
     gone = ends.writer.write_now(entry, **way)
     if way["in_main"] and ends.woken():
-        ends.core.progress.announce()
+        ends.core.changes.announce()
         on_thread(ends.writer.flush)
     return gone
 
@@ -586,7 +586,7 @@ def test_a_full_socket_and_a_broken_one_are_detected_at_once(way):
 
 
 def test_a_direct_write_notifies_threads_that_wait_for_progress(ends, way):
-    with ends.core.progress.watch() as latch:
+    with ends.core.changes.watch() as latch:
         assert written_directly(ends, text("now"), way)
         assert latch.wait(PASSED)
 

@@ -4,7 +4,7 @@ import socket
 
 from wsclient.testing import Peer, RawServer, frame
 from wsclient.testing._servers.peer import GUID
-from wsclient.testing._servers.sockets import abort
+from wsclient.testing._servers.sockets import close_with_reset
 
 __all__ = ["GUID", "Peer", "RawServer", "connect_and_reset", "frame"]
 
@@ -12,4 +12,4 @@ __all__ = ["GUID", "Peer", "RawServer", "connect_and_reset", "frame"]
 def connect_and_reset(port, count=200):
     """Connect ``count`` times and reset each connection at once, in part before the server accepts it."""
     for _ in range(count):
-        abort(socket.create_connection(("127.0.0.1", port)))
+        close_with_reset(socket.create_connection(("127.0.0.1", port)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from wsclient._recording.format import RECEIVED, SENT, Entry, RecordedConnection
 from wsclient._recording.redaction import Redactor
 from wsclient.testing._replay.matching import Matcher
-from wsclient.testing._replay.playing import CLOSE, CUT, PING, SAY, LenientPlayer, Step, StrictPlayer
+from wsclient.testing._replay.playing import CLOSE, CUT, PING, SEND, LenientPlayer, Step, StrictPlayer
 
 MATCHER = Matcher(Redactor())
 
@@ -31,7 +31,7 @@ def made(player, *script, lost=("network", None), speed=None):
 
 
 def said(player, now=100.0):
-    return [step.payload if step.what is SAY else step.what for step in player.steps(now)]
+    return [step.payload if step.what is SEND else step.what for step in player.steps(now)]
 
 
 # --- strict ----------------------------------------------------------------------------------------------------------

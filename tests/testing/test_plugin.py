@@ -263,7 +263,7 @@ def test_a_fixture_that_fails_in_its_teardown_fails_no_other_test(run):
             kept.append(wsclient.connect(ws_server.url))
 
         def test_next():
-            assert not _processes._residents
+            assert not _processes._running_clients
 
         def test_last():
             kept[0].close(), kept[1].close()

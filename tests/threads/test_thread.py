@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.support import LONG, SHORT, eventually
-from wsclient._threads.thread import Worker, shielded
+from wsclient._threads.thread import BackgroundThread, call_uninterrupted
 from wsclient._threads.waiting import Deadline
 
 from ..support.threads import on_thread
@@ -37,7 +37,7 @@ class BlockingWork:
 
 
 def test_a_worker_runs_its_work_in_a_daemon_thread_with_its_name(work):
-    worker = Worker("feed-io", work)
+    worker = BackgroundThread("feed-io", work)
     worker.start("me")
     assert work.begun.wait(LONG)
     (thread,) = work.runs
@@ -49,7 +49,7 @@ def test_a_worker_runs_its_work_in_a_daemon_thread_with_its_name(work):
 
 
 def test_only_the_first_start_counts(work):
-    worker = Worker("w", work)
+    worker = BackgroundThread("w", work)
     starters = [object() for _ in range(8)]
     threads = [threading.Thread(target=worker.start, args=(starter,)) for starter in starters]
     for thread in threads:
@@ -63,7 +63,7 @@ def test_only_the_first_start_counts(work):
 
 
 def test_a_sealed_worker_never_starts(work):
-    worker = Worker("w", work)
+    worker = BackgroundThread("w", work)
     assert worker.seal()
     assert worker.seal()
     worker.start("me")
@@ -73,7 +73,7 @@ def test_a_sealed_worker_never_starts(work):
 
 
 def test_a_started_worker_cannot_be_sealed(work):
-    worker = Worker("w", work)
+    worker = BackgroundThread("w", work)
     worker.start("me")
     assert not worker.seal()
     work.go_on.set()
@@ -81,7 +81,7 @@ def test_a_started_worker_cannot_be_sealed(work):
 
 
 def test_a_join_ends_at_its_deadline_and_many_threads_can_join(work):
-    worker = Worker("w", work)
+    worker = BackgroundThread("w", work)
     worker.start("me")
     assert not worker.join(PASSED)
     results = []
@@ -98,7 +98,7 @@ def test_a_join_ends_at_its_deadline_and_many_threads_can_join(work):
 
 def test_a_worker_recognises_its_own_thread(work):
     here = []
-    worker = Worker("w", lambda: here.append(worker.here()))
+    worker = BackgroundThread("w", lambda: here.append(worker.here()))
     worker.start("me")
     assert worker.join(soon())
     assert here == [True]
@@ -112,7 +112,7 @@ def test_a_join_of_a_worker_whose_work_raised_does_not_wait(monkeypatch):
     def fall():
         raise ValueError("fell")
 
-    worker = Worker("w", fall)
+    worker = BackgroundThread("w", fall)
     worker.start("me")
     assert worker.join(soon())
     assert [hook.exc_type for hook in seen] == [ValueError]
@@ -122,7 +122,7 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_join_waits(monkeypatch, w
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
-    worker = Worker("w", work)
+    worker = BackgroundThread("w", work)
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(RuntimeError, match="can't start"):
         worker.start("me")
@@ -136,7 +136,7 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_join_waits(monkeypatch, w
 
 def test_a_join_that_waits_for_a_thread_that_cannot_start_ends(monkeypatch, work):
     joined = []
-    worker = Worker("w", work)
+    worker = BackgroundThread("w", work)
     joining = threading.Thread(target=lambda: joined.append(worker.join(soon())))
 
     def refuse(thread):
@@ -153,7 +153,7 @@ def test_a_join_that_waits_for_a_thread_that_cannot_start_ends(monkeypatch, work
 
 
 def test_a_worker_can_run_on_the_callers_thread_instead(work):
-    worker = Worker("w", work)
+    worker = BackgroundThread("w", work)
     work.go_on.set()
     worker.run_here()
     worker.run_here()
@@ -163,7 +163,7 @@ def test_a_worker_can_run_on_the_callers_thread_instead(work):
 
 
 def test_a_started_worker_does_not_run_on_the_callers_thread_too(work):
-    worker = Worker("w", work)
+    worker = BackgroundThread("w", work)
     work.go_on.set()
     worker.start("me")
     worker.run_here()
@@ -171,19 +171,19 @@ def test_a_started_worker_does_not_run_on_the_callers_thread_too(work):
     assert len(work.runs) == 1
 
 
-# --- shielded --------------------------------------------------------------------------------------------------------
+# --- call_uninterrupted ----------------------------------------------------------------------------------------------
 
 
 def test_in_the_main_thread_a_shielded_call_runs_in_another_thread_and_is_waited_for():
     seen = []
-    shielded(lambda: seen.append(threading.get_ident()))
+    call_uninterrupted(lambda: seen.append(threading.get_ident()))
     assert len(seen) == 1
     assert seen[0] != threading.get_ident()
 
 
 def test_in_another_thread_a_shielded_call_runs_in_that_thread():
     seen = []
-    thread = threading.Thread(target=lambda: shielded(lambda: seen.append(threading.get_ident())))
+    thread = threading.Thread(target=lambda: call_uninterrupted(lambda: seen.append(threading.get_ident())))
     thread.start()
     thread.join(LONG)
     assert seen == [thread.ident]
@@ -194,14 +194,14 @@ def test_an_exception_of_a_shielded_call_is_raised():
         raise OSError("no")
 
     with pytest.raises(OSError, match="no"):
-        shielded(fall)
+        call_uninterrupted(fall)
 
 
 def test_a_worker_whose_thread_cannot_be_started_raises_and_does_not_block_join(work, monkeypatch):
     def refuse(thread):
         raise RuntimeError("can't start new thread")
 
-    worker = Worker("w", work)
+    worker = BackgroundThread("w", work)
 
     def start():
         with monkeypatch.context() as patch:

@@ -141,7 +141,7 @@ class Client:
         for method, function in values["handlers"].items():
             core.handlers.handle(method, function, 0)
         # Last, so that the protocol can be used for another client if an option is refused.
-        protocol._serve(settings.codec, settings.line.limits.max_batch)
+        protocol._serve(settings.codec, settings.network.limits.max_batch)
         try:
             check_encodable(settings.heartbeat, core.requests)
         except BaseException:
@@ -337,7 +337,7 @@ class Client:
         waiter = Waiter()
         try:
             core.requests.begin(request, waiter, timed=False)
-            if core.link.paused:
+            if core.facts.paused:
                 core.commands.wake()  # the reply must be read even if receive queues are full
             if not waiter.wait(request.deadline):
                 operations.give_up(core, request, waiter)
@@ -680,8 +680,8 @@ class Client:
         self._wsclient.core.guard.check_fork("on()")
         handlers = self._wsclient.core.handlers
         if fn is DEFAULT:
-            return partial(_decorated, handlers.listen, topic, workers)
-        return Registration(handlers.remove, topic, handlers.listen(topic, fn, workers))
+            return partial(_decorated, handlers.on, topic, workers)
+        return Registration(handlers.remove, topic, handlers.on(topic, fn, workers))
 
     @overload
     def handle(self, method: str, *, workers: int = 0) -> Callable[[_Function], _Function]: ...
@@ -740,7 +740,7 @@ class Client:
     @property
     def last_disconnect(self) -> Disconnect | None:
         """How the last connection ended; None before the first end. A renewal does not change it."""
-        return self._wsclient.core.link.last
+        return self._wsclient.core.facts.last
 
     @property
     def last_error(self) -> BaseException | None:
@@ -750,14 +750,14 @@ class Client:
         the last open connection ended.
         """
         core = self._wsclient.core
-        failure = core.link.failure
+        failure = core.facts.failure
         return core.state.error or (None if failure is None else failure[0])
 
     @property
     def connection(self) -> ConnectionInfo | None:
         """Facts about the open connection (addresses, TLS, compression...); None while none is open."""
         core = self._wsclient.core
-        return None if core.guard.forked else core.link.connection
+        return None if core.guard.forked else core.facts.connection
 
     @property
     def memo(self) -> dict[str, Any]:

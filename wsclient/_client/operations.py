@@ -197,8 +197,8 @@ def renew(core: ClientContext, reason: str, timeout: float, *, wait: bool) -> bo
     if waiter is None:
         return False
     if core.state.current in FINAL:
-        core.orders.take()  # the client has ended meanwhile, perhaps before it took this call
-        core.orders.complete(False)
+        core.renew_calls.take()  # the client has ended meanwhile, perhaps before it took this call
+        core.renew_calls.complete(False)
     is_renewed = waiter.wait(Deadline.after(timeout, time.monotonic())) and bool(waiter.value)
     if not is_renewed:
         core.guard.check_started("renew()")
@@ -219,7 +219,7 @@ def wait_until(core: ClientContext, state: State, timeout: float | None) -> bool
 
 def stats(core: ClientContext) -> Stats:
     """See ``Client.stats``."""
-    counters, counts, opened_at = core.counters, core.table.counts, core.link.opened_at
+    counters, counts, opened_at = core.counters, core.table.counts, core.facts.opened_at
     now = time.monotonic()
     return Stats(
         messages_sent=counters.messages_sent,
@@ -231,7 +231,7 @@ def stats(core: ClientContext) -> Stats:
         requests_ok=counts["ok"],
         requests_failed=counts["failed"] + counts["cancelled"],
         requests_timed_out=counts["timed_out"],
-        requests_late=counters.late,
+        requests_late=counters.unmatched_replies,
         # A difference of two counts that are read at different moments, so it may be negative.
         requests_in_flight=max(0, core.table.in_flight),
         queue_depth=core.queue.messages,

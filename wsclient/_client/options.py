@@ -21,7 +21,7 @@ from .._options import DEFAULT_LIMITS, Heartbeat, Limits, Queue, Quiet, ReceiveQ
 from .._receiving.hooks import HOOKS
 from .._recording.options import Recording
 from .._rfc6455.deflate import Deflate
-from .._threads.imports import importing
+from .._threads.imports import import_lock
 from .._validation import check_bool, check_callable, check_count, check_seconds
 from ..protocols import Protocol
 from ..protocols._codec import JSON
@@ -163,7 +163,7 @@ def signature(*leading: str, returns: str) -> inspect.Signature:
 
 
 def _unknown(name: str) -> TypeError:
-    with importing:
+    with import_lock:
         import difflib  # takes 2 ms, and is needed only for a mistake
 
     nearest = difflib.get_close_matches(name, OPTIONS, n=1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._options import DEFAULT
 from .._receiving.inbox import Inbox
-from .._receiving.reply_stream import AnswersFeed, Feed
+from .._receiving.reply_stream import Feed, ReplyFeed
 from .._receiving.streams import Stream
 from .._receiving.subscription import Subscription
 from .._requests import failures
@@ -43,7 +43,7 @@ def listen(
         _inbox(core, maxsize, overflow, key),
         match=check_callable("match", match),
         key=check_callable("key", key),
-        leave=core.streams.discard,
+        reader_closed=core.streams.discard,
         check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
         log=core.log,
         is_forked=core.guard.is_forked,
@@ -74,12 +74,12 @@ def stream(
         connection_number=core.hooks.connection_of_caller(),
     )
     request.message = copy.deepcopy(message)
-    feed = AnswersFeed(core.streams, core.protocol, core.requests, core.sender, core.log, core.subscriptions.post)
+    feed = ReplyFeed(core.streams, core.protocol, core.requests, core.sender, core.log, core.subscriptions.post)
     answers = Stream(
         _inbox(core, maxsize, overflow, None),
         match=None,
         key=None,
-        leave=feed.leave,
+        reader_closed=feed.reader_closed,
         check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
         log=core.log,
         is_forked=core.guard.is_forked,
@@ -87,7 +87,7 @@ def stream(
     )
     _attach(core, feed, answers)
     feed.request, request.feed = request, feed
-    request.takes_any = False
+    request.ends_at_first_reply = False
     _begin_feed(core, request, answers, timed=True)
     return answers
 
@@ -131,7 +131,7 @@ def subscribe(
         _inbox(core, maxsize, overflow, key),
         on_gap=check_callable("on_gap", on_gap),
         key=check_callable("key", key),
-        leave=feed.leave,
+        reader_closed=feed.reader_closed,
         check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
         log=core.log,
         is_forked=core.guard.is_forked,

@@ -1,9 +1,9 @@
 """The interface between the writer of one connection and the client with its recording.
 
 Guarantees:
-    * ``take``, ``has_room_for``, ``depart``, ``refuse``, ``is_free``, ``is_wanted``, ``RecordingTap.taken`` and
-      ``RecordingTap.handed_over`` are called only by the thread that holds the write lock.
-    * ``ready``, ``wake``, ``wake_by``, ``nudge``, ``queue`` and ``progress`` are also used without the write lock; each
+    * ``take``, ``has_room_for``, ``assign_id``, ``refuse``, ``is_free``, ``is_wanted``, ``RecordingTap.taken`` and
+      ``RecordingTap.accepted`` are called only by the thread that holds the write lock.
+    * ``ready``, ``wake``, ``wake_by``, ``nudge``, ``queue`` and ``changes`` are also used without the write lock; each
       is safe for any thread.
     * ``RecordingTap.received`` and ``RecordingTap.lost`` are called only by the I/O thread; they change no attribute.
 """
@@ -38,15 +38,17 @@ class ClientBackend:
         queue: the send queue.
         pause: the pause of ``pause_sending()``.
         bucket: limits the messages per second of this connection; None if there is no limit.
-        progress: notifies the threads that wait for written bytes.
+        changes: notifies the threads that wait for written bytes.
         protocol: the message protocol, whose ``max_in_flight`` may limit the requests.
         nudge: wakes the I/O thread, see ``Wakeup``.
         counters: count what was sent.
-        depart, refuse, is_free: as in ``Requests``, for this connection.
+        assign_id, refuse, is_free: as in ``Requests``, for this connection.
     """
 
-    __slots__ = ("_commands", "_sender", "_written", "bucket", "counters", "depart", "is_free", "nudge", "number",
-                 "pause", "progress", "protocol", "queue", "refuse", "wake", "wake_by")  # fmt: skip
+    __slots__ = (
+        "_commands", "_sender", "_written", "assign_id", "bucket", "changes", "counters", "is_free", "nudge", "number",
+        "pause", "protocol", "queue", "refuse", "wake", "wake_by",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -76,9 +78,9 @@ class ClientBackend:
         self.queue = sender.queue
         self.pause = sender.pause
         self.bucket = sender.queue.make_bucket()
-        self.progress = sender.progress
+        self.changes = sender.changes
         # Bound methods and `partial`, not wrappers: this saves one Python call for each message.
-        self.depart: Callable[[Any], bool] = partial(requests.depart, written)
+        self.assign_id: Callable[[Any], bool] = partial(requests.assign_id, written)
         self.refuse: Callable[[Any, BaseException], None] = requests.refuse
         self.is_free: Callable[[Iterable[Any]], bool] = partial(requests.is_free, written)
         self.wake = commands.wake
@@ -96,7 +98,7 @@ class ClientBackend:
         """Take the messages that are written next; the arguments are those of ``MessageQueue.take``."""
         room = None if self.protocol.max_in_flight is None else self._room()
         batch = self.queue.take(max_bytes, room, messages)
-        return batch if self._sender.retiring is None else self._sender.without_bound(batch, self.number)
+        return batch if self._sender.retiring is None else self._sender.without_those_for_retiring(batch, self.number)
 
     def has_room_for(self, entry: Outgoing) -> bool:
         """Return whether ``max_in_flight`` permits the requests of a message to be in flight."""
@@ -137,13 +139,13 @@ class RecordingTap:
         """Called with a message that is being framed, under the write lock."""
         self._taken[entry] = payload
 
-    def handed_over(self, batch: list[Outgoing]) -> bool:
+    def accepted(self, batch: list[Outgoing]) -> bool:
         """Record the messages that were written completely. False if the recorder is full: writing must pause."""
         for entry in batch:
-            if entry.written() and (payload := self._taken.pop(entry, None)) is not None:
+            if entry.is_written() and (payload := self._taken.pop(entry, None)) is not None:
                 is_heartbeat = self._heartbeats.pop(entry, 0) is None
                 self._recorder.sent(self._number, entry.opcode, payload, is_heartbeat=is_heartbeat)
-        return not self._recorder.full
+        return not self._recorder.is_full
 
     def received(self, opcode: Opcode, payload: Any) -> None:
         """Record a message or control frame that was received. I/O thread only."""

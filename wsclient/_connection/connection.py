@@ -21,11 +21,11 @@ from .._rfc6455.close import Close, CloseCode, build_close_payload
 from .._rfc6455.deflate import Inflater
 from .._rfc6455.frames import MessageReader, Opcode, Received
 from .._rfc6455.url import redact
-from .._sending.link import Replaced
+from .._sending.connection_facts import Replaced
 from .._sending.message import Outgoing
 from .._sending.writer import Writer
 from .._threads.waiting import NEVER, Deadline
-from .._threads.wakeup import NOT_OURS
+from .._threads.wakeup import CLOSED_BY_OTHER_CODE
 from ..protocols import Request as Wrapped
 from .keepalive import Heartbeats, PingSchedule
 from .overdue import EndingOverdue
@@ -52,7 +52,7 @@ LINGER: Final = 0.5
 """Seconds for the peer to close TCP after both close frames (RFC 6455 §7.1.1 asks the server to close first). If the
 peer violated the protocol, it is the time for the whole closing handshake."""
 
-_PAUSED_LOOK: Final = 1.0
+_PAUSED_CHECK: Final = 1.0
 """Seconds after which paused reading is checked again, also if no other thread has woken the I/O thread."""
 
 
@@ -88,7 +88,7 @@ class Connection:
         router: distributes the messages.
         ending: why it ends; None if it is not ending.
         over: whether it has ended, so that ``finish`` can be called.
-        paused: whether reading waits, see ``Link.paused``.
+        paused: whether reading waits, see ``ConnectionFacts.paused``.
     """
 
     __slots__ = ("_core", "_has_more", "_kept", "_on_close", "_opened_at", "_ping_schedule", "_poller", "_quiet_clock",
@@ -126,9 +126,9 @@ class Connection:
         self.paused = False
         self._core = core
         self._poller = poller
-        self._ping_schedule = PingSchedule(core.settings.line.ping_interval, core.settings.line.ping_timeout, now)
+        self._ping_schedule = PingSchedule(core.settings.network.ping_interval, core.settings.network.ping_timeout, now)
         inflater = None if opened.agreement is None else Inflater(opened.agreement)
-        limits = core.settings.line.limits
+        limits = core.settings.network.limits
         self._reader = MessageReader(
             core.settings.bounds.max_message_size, limits.max_fragments, inflater, limits.max_inflated_bytes
         )
@@ -143,7 +143,7 @@ class Connection:
             table=core.table,
             hooks=core.hooks,
             counters=core.counters,
-            answer_timeout=core.settings.line.ping_timeout,
+            answer_timeout=core.settings.network.ping_timeout,
         )
         self._quiet_clock = core.quiet.make_clock()
         self.router = core.make_router(writer, written, protocol, self._quiet_clock, self.heartbeats)
@@ -197,9 +197,9 @@ class Connection:
         self.heartbeats.begin(self._opened_at)
         self._core.quiet.opened(self._quiet_clock, self._opened_at)
         self._uptime.start(self._opened_at)
-        self._core.link.opened_at = self._opened_at
-        self._core.link.connection = self.info
-        self._core.link.failure = None
+        self._core.facts.opened_at = self._opened_at
+        self._core.facts.connection = self.info
+        self._core.facts.failure = None
         self._core.sender.writer = self.writer
         self.writer.flush()
 
@@ -210,12 +210,12 @@ class Connection:
             until: when to end the wait.
             ready: the events that are ready, if the caller has waited (for this connection and others, see ``plan``).
         """
-        core, line = self._core, self.opened.line
+        core, transport = self._core, self.opened.transport
         if ready is None:
             try:
                 now = time.monotonic()
                 events, at = self.plan(now, until)
-                ready = self._poller.wait(line.sock, events, max(0.0, at - now))
+                ready = self._poller.wait(transport.sock, events, max(0.0, at - now))
             except OSError as error:
                 self.break_off(error)
                 return
@@ -228,12 +228,14 @@ class Connection:
             if self.heartbeats.missed:
                 self._end_unanswered()
             return
-        if ready & line.read_event or ((self._has_more or (line.may_hold and line.pending())) and not self.paused):
+        if ready & transport.read_event or (
+            (self._has_more or (transport.may_hold and transport.pending())) and not self.paused
+        ):
             self._read(now)
         if core.counters.messages_received != core.counters.last_message[0]:
             # Here and not in the router, since here it is done once for all messages that were read.
             core.counters.last_message = core.counters.messages_received, now
-        if self.writer.blocked and ready & line.write_event:
+        if self.writer.blocked and ready & transport.write_event:
             self.writer.unblock()
         if (
             self.ending is not None
@@ -250,8 +252,8 @@ class Connection:
         writer = self.writer
         if (core.queue.entries or core.queue.handed_over or writer.urgent.entries or writer.rest) and not self.over:
             writer.flush()  # at the end: it writes what any step above has queued
-        if core.progress.latches:
-            core.progress.announce()
+        if core.changes.latches:
+            core.changes.announce()
 
     def close(
         self,
@@ -321,31 +323,31 @@ class Connection:
         # Both are True if a defect has ended the switch, and both are False if the connection was never open.
         is_present, is_retiring = core.sender.writer is self.writer, core.sender.retiring is self.writer
         if is_present:
-            core.link.last = disconnect  # first, since a thread whose message becomes `lost` may read it
+            core.facts.last = disconnect  # first, since a thread whose message becomes `lost` may read it
             core.sender.writer = None
-            core.link.opened_at = None
-            core.link.connection = None
+            core.facts.opened_at = None
+            core.facts.connection = None
         elif is_retiring:
             has_answered = self.ending is not None and self.ending.is_answered
-            core.link.add_replaced(self.number, Replaced(disconnect, has_answered))
+            core.facts.add_replaced(self.number, Replaced(disconnect, has_answered))
         if is_retiring:
             core.sender.retiring = None
-        core.link.paused = False
+        core.facts.paused = False
         unwritten = self.writer.end()  # the messages that were not written completely
         if is_retiring:
-            unwritten += core.sender.take_bound()
+            unwritten += core.sender.take_for_retiring()
         core.acknowledgements.drop_marks(self.number)
         if self.writer.tap is not None:
             self.writer.tap.lost(disconnect)
         self._poller.forget()
-        self.opened.line.close()
+        self.opened.transport.close()
         core.requests.connection_ended(self.written, unwritten, disconnect)
         self.router.deliver_routed(everything=True)
         lost = failures.connection_lost(disconnect, sent=True)
         core.receivers.connection_lost(lost, self.number, is_gap=is_present)
         if is_present:
             core.quiet.closed()
-        core.progress.announce()
+        core.changes.announce()
         return disconnect
 
     # --- waiting -----------------------------------------------------------------------------------------------------
@@ -361,8 +363,8 @@ class Connection:
         Returns:
             The events of the socket to wait for, and the time at which the wait must end.
         """
-        core, writer, line = self._core, self.writer, self.opened.line
-        link = core.link
+        core, writer, transport = self._core, self.writer, self.opened.transport
+        facts = core.facts
         if core.table.handed_over:
             core.table.take_handed_over()  # if a request is handed over later, this thread is woken
         if core.recorder is not None:
@@ -371,22 +373,22 @@ class Connection:
         core.commands.sleeps_until = math.inf
         self.router.is_closing = self.ending is not None
         self.paused = False
-        link.paused = other_is_paused
-        events = line.read_event
+        facts.paused = other_is_paused
+        events = transport.read_event
         receivers, streams = core.receivers, core.streams
         others = streams.fed or streams.listening or core.handlers.pools or core.subscriptions.unrouted.items
         if writer.blocked or writer.bucket is not None or receivers.hooks.inbox.full or (others and receivers.full):
-            link.paused = True  # before the check: if another thread makes room from now on, it will wake this thread
-            if link.proofs:
-                core.acknowledgements.drop_decided()
-            self.paused = paused = writer.is_flooded_by_replies or (
+            facts.paused = True  # before the check: if another thread makes room from now on, it will wake this thread
+            if facts.awaited_marks:
+                core.acknowledgements.drop_finished_marks()
+            self.paused = paused = writer.is_flooded_by_answers or (
                 core.receivers.full and not self.router.must_keep_reading
             )
-            link.paused = paused or other_is_paused
-            events = (0 if paused else events) | (line.write_event if writer.blocked else 0)
+            facts.paused = paused or other_is_paused
+            events = (0 if paused else events) | (transport.write_event if writer.blocked else 0)
             if paused and core.quiet.next_at != math.inf and core.sender.writer is writer:
                 core.quiet.pause(now)
-        if (self._has_more or (line.may_hold and line.pending())) and not self.paused:
+        if (self._has_more or (transport.may_hold and transport.pending())) and not self.paused:
             until = Deadline(now)
         if core.table.timers or self.ending is not None or self.paused or until.at is not None:
             at = self._next_timer(now, until)
@@ -414,7 +416,7 @@ class Connection:
             last = self.ending.deadline.at
             return at if last is None else min(at, last)
         if self.paused:  # the clock of `quiet=` stands still
-            at = min(at, now + _PAUSED_LOOK)
+            at = min(at, now + _PAUSED_CHECK)
         elif self._core.sender.writer is self.writer:
             at = min(at, self._core.quiet.next_at)
         return min(at, self._ping_schedule.next_at, self.heartbeats.next_at)
@@ -464,7 +466,7 @@ class Connection:
         if stale:
             with EndingOverdue(self._core):  # a function of the user may return the message
                 for subscription in stale:
-                    subscription.resubscribe(self.writer, self.number)
+                    subscription.resubscribe_after_quiet(self.writer, self.number)
 
     def _end_unanswered(self) -> None:
         self._end_now(Initiator.KEEPALIVE, "a heartbeat was not answered", None)
@@ -475,9 +477,9 @@ class Connection:
         Called before the peer counts as dead, or the connection as quiet: this thread or the process may have been
         suspended meanwhile.
         """
-        line = self.opened.line
+        transport = self.opened.transport
         try:
-            has_bytes = self._has_more or line.pending() or self._poller.wait(line.sock, READ, 0.0)
+            has_bytes = self._has_more or transport.pending() or self._poller.wait(transport.sock, READ, 0.0)
         except OSError:  # pragma: no cover  (other code closes the socket after the wait of this turn)
             return False
         if has_bytes:
@@ -491,16 +493,16 @@ class Connection:
 
     def _read(self, now: float) -> bool:
         """Process the unprocessed input of earlier reads, then read what has arrived; return whether there was any."""
-        line, schedule = self.opened.line, self._ping_schedule
+        transport, schedule = self.opened.transport, self._ping_schedule
         enough = now + _TURN_SECONDS
         for number in range(_READS_A_TURN):
             if self._has_more:
                 self._feed(b"")
             else:
                 try:
-                    size = self._reader.appetite
-                    # For TCP as `Line.receive`, with one call less.
-                    data = line.sock.recv(size) if line.is_plain else line.receive(size)
+                    size = self._reader.read_size
+                    # For TCP as `Transport.receive`, with one call less.
+                    data = transport.sock.recv(size) if transport.is_plain else transport.receive(size)
                 except BlockingIOError:
                     return number > 0
                 except OSError as error:
@@ -515,12 +517,12 @@ class Connection:
                 if schedule.unanswered:
                     schedule.heard(now)
                 self._feed(data)
-                if line.short_means_empty and len(data) < size and not self._has_more:
+                if transport.short_means_empty and len(data) < size and not self._has_more:
                     break
             now = time.monotonic()
             if (
                 now > enough
-                or self.writer.is_flooded_by_replies
+                or self.writer.is_flooded_by_answers
                 or (self._core.receivers.full and not self.router.must_keep_reading)
             ):
                 break
@@ -582,7 +584,7 @@ class Connection:
         """Process further messages of an array."""
         backlog = self.router.backlog
         try:
-            self.router.hand_on()
+            self.router.process_backlog()
         except (ProtocolError, MessageTooBig):
             raise
         except BaseException as error:  # SystemExit too: it concerns one message
@@ -643,7 +645,7 @@ class Connection:
         """Store why the connection ends. From now on queued messages are not written on it; written requests fail."""
         self.ending = ending
         self.writer.is_open = False
-        self._core.requests.lose_written(self.written, self.disconnect(time.monotonic()))
+        self._core.requests.fail_written(self.written, self.disconnect(time.monotonic()))
 
     def _end_now(self, initiator: Initiator, reason: str, error: BaseException | None) -> None:
         """End without a closing handshake, since the connection is broken or the peer does not answer. Queued messages
@@ -669,14 +671,14 @@ class Connection:
 
 def _broke(error: OSError) -> str:
     """Return the reason for a connection that ended with this error."""
-    if error.errno in NOT_OURS:
+    if error.errno in CLOSED_BY_OTHER_CODE:
         return f"other code of this program has closed the client's socket: {error}"
     return f"the connection broke: {error}"
 
 
 def _facts(number: int, opened: UpgradedConnection, uptime: Uptime) -> ConnectionInfo:
     """Return the facts that ``client.connection`` offers."""
-    sock = opened.line.sock
+    sock = opened.transport.sock
     return ConnectionInfo(
         number=number,
         url=redact(opened.target.url),

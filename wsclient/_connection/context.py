@@ -17,20 +17,20 @@ from .._receiving.subscription import SubscriptionFeed
 from .._receiving.watched_router import WatchedRouter
 from .._requests.requests import Requests
 from .._requests.table import RequestTable
+from .._sending.connection_facts import ConnectionFacts
 from .._sending.delivery import Acknowledgements
-from .._sending.link import Link
 from .._sending.queue import MessageQueue
 from .._sending.sender import Sender
 from .._stats import Counters
 from .._threads.commands import Commands
 from .._threads.guard import Guard
-from .._threads.imports import importing
+from .._threads.imports import import_lock
 from .._threads.log import ClientLog
 from .._threads.starter import ThreadStarter
 from .._threads.state import StateCell
 from .backend import ClientBackend
 from .quiet import QuietWatch, SubscriptionClock
-from .renewal import RenewalOrders
+from .renewal import RenewalCalls
 
 if TYPE_CHECKING:
     from .._recording.options import Recording
@@ -60,7 +60,7 @@ class ClientContext:
         starter: starts the threads of hooks and handlers, and tries again if that fails.
         log: writes the client's log records.
         memo: values of the program that live as long as the client.
-        link: the state of the present connection that other threads read.
+        facts: the state of the present connection that other threads read.
         queue: messages to send.
         sender: decides which thread writes them.
         table: requests that have not ended.
@@ -70,14 +70,14 @@ class ClientContext:
         counters: numbers for the statistics.
         quiet: finds connections on which no messages are received any more.
         recorder: writes the recording; None if there is none.
-        orders: the calls of ``renew()``.
+        renew_calls: the calls of ``renew()``.
         acknowledgements: waits for the proof that messages arrived.
-        progress: notifies the threads that wait for a delivery or a flush.
+        changes: notifies the threads that wait for a delivery or a flush.
     """
 
     __slots__ = (
-        "acknowledgements", "commands", "counters", "guard", "handlers", "hooks", "link", "log", "memo", "orders",
-        "progress", "protocol", "queue", "quiet", "receivers", "recorder", "requests", "sender", "settings",
+        "acknowledgements", "changes", "commands", "counters", "facts", "guard", "handlers", "hooks", "log", "memo",
+        "protocol", "queue", "quiet", "receivers", "recorder", "renew_calls", "requests", "sender", "settings",
         "starter", "state", "streams", "subscriptions", "table",
     )  # fmt: skip
 
@@ -92,30 +92,30 @@ class ClientContext:
         self.state = StateCell()
         self.guard = Guard(settings.name, self.state)
         self.commands = Commands()
-        self.orders = RenewalOrders()
+        self.renew_calls = RenewalCalls()
         self.starter = ThreadStarter(self.commands.wake)
         self.log = ClientLog(self.guard, self.starter)
         self.memo: dict[str, Any] = {}
-        self.link = Link()
+        self.facts = ConnectionFacts()
         self.queue = MessageQueue(settings.bounds.send_queue)
         self.sender = Sender(self.queue, self.commands, self.guard, replies_in_order=protocol._by_order)
         self.table = RequestTable(by_order=protocol._by_order)
         self.counters = Counters()
         self.requests = Requests(
-            protocol, self.table, self.sender, self.commands, settings, self.log, self.link, self.counters
+            protocol, self.table, self.sender, self.commands, settings, self.log, self.facts, self.counters
         )
-        self.receivers = Receivers(settings, self.link, self.commands, self.log, self.starter)
+        self.receivers = Receivers(settings, self.facts, self.commands, self.log, self.starter)
         self.hooks = self.receivers.hooks
         self.handlers = self.receivers.handlers
         self.streams = self.receivers.streams
         self.subscriptions = self.receivers.subscriptions
         self.acknowledgements = Acknowledgements(
             self.sender,
-            self.link,
+            self.facts,
             self.guard,
             self.commands,
             self.subscriptions.post,
-            has_pings=settings.line.ping_interval is not None,
+            has_pings=settings.network.ping_interval is not None,
         )
         self.quiet = QuietWatch(
             settings.quiet,
@@ -124,7 +124,7 @@ class ClientContext:
             pause=self.sender.pause,
             log=self.log,
         )
-        self.progress = self.sender.progress
+        self.changes = self.sender.changes
         self.recorder = None if settings.recording is None else self._recorder(settings.recording)
 
     def use_protocol(self, protocol: Protocol) -> None:
@@ -156,7 +156,7 @@ class ClientContext:
             reason: passed to ``on_renew``.
             waiter: receives whether a new connection has taken over; None if no thread waits.
         """
-        self.orders.order(reason, waiter)
+        self.renew_calls.add(reason, waiter)
         self.commands.given = True
         self.commands.wake()
 
@@ -206,9 +206,9 @@ class ClientContext:
             requests=self.requests,
             receivers=self.receivers,
             server_calls=ServerCalls(protocol, self.sender, self.log),
-            link=self.link,
+            facts=self.facts,
             counters=self.counters,
-            max_batch=self.settings.line.limits.max_batch,
+            max_batch=self.settings.network.limits.max_batch,
         )
 
     def make_subscription(
@@ -242,7 +242,7 @@ class ClientContext:
         )
 
     def _recorder(self, recording: Recording) -> Recorder:
-        with importing:
+        with import_lock:
             from .._recording.recorder import Recorder  # few clients record; this saves the others 3 ms
 
         return Recorder(recording, self.settings.name, self.commands.wake, self.hooks.post_error)

@@ -25,7 +25,7 @@ from .._threads import processes
 from .._threads.log import FINISH_TIMEOUT
 from .._threads.sections import this_thread
 from .._threads.state import FINAL
-from .._threads.thread import Worker, shielded
+from .._threads.thread import BackgroundThread, call_uninterrupted
 from .._threads.waiting import Deadline
 from .._validation import check_seconds
 from .shutdown import finish
@@ -60,7 +60,7 @@ class Lifecycle:
     def __init__(self, core: ClientContext, reconnect: Reconnect | None) -> None:
         self._core = core
         self._supervisor = Supervisor(core, reconnect)
-        self._worker = Worker(f"{core.settings.name}-io", self._run)
+        self._worker = BackgroundThread(f"{core.settings.name}-io", self._run)
         self._abandoned = False
 
     def __repr__(self) -> str:
@@ -72,7 +72,7 @@ class Lifecycle:
         return self._core.settings.name
 
     @property
-    def ends(self) -> bool:
+    def is_ending(self) -> bool:
         """Whether ``close()`` was called, so that the client will end without further calls, or has ended."""
         return self._core.commands.close is not None
 
@@ -129,7 +129,7 @@ class Lifecycle:
 
     def _not_open(self, timeout: float) -> ConnectError:
         """Return the error of a ``start()`` whose timeout has passed: with the last attempt's error, if one failed."""
-        failure = self._core.link.failure
+        failure = self._core.facts.failure
         if failure is None:
             step = "on_session has not returned" if self._core.guard.setting_up else "the first attempt has not ended"
             return ConnectError(
@@ -138,7 +138,7 @@ class Lifecycle:
                 last=TimeoutError("start() timed out"),
             )
         error, attempts = failure
-        reason, _ = self._core.link.why_not_open()
+        reason, _ = self._core.facts.why_not_open()
         last = copy_exception(error)
         text = f"The client was not open within {timeout:g} s, the timeout of start(): {reason}."
         result = ConnectError(text, attempts=attempts, last=last)
@@ -226,7 +226,7 @@ class Lifecycle:
         """Wait until the client has ended; False if the deadline passed first. Then wait for the last hooks: at most
         ``LAST_HOOKS``, and only up to the deadline.
         """
-        if self.ends:
+        if self.is_ending:
             self._close_unstarted()  # for a close(wait=False) that could not start a thread
         if self._core.state.wait_while(_RUNNING, deadline) in _RUNNING:
             return False
@@ -241,14 +241,14 @@ class Lifecycle:
         """
         try:
             return self._seal_and_finish(error)
-        except BaseException:  # an interrupt may have come before the shielded call began
+        except BaseException:  # an interrupt may have come before the uninterrupted call began
             self._seal_and_finish(error)
             raise
 
     def _seal_and_finish(self, error: ConnectError | None) -> bool:
         if not self._worker.seal():
             return False
-        shielded(partial(self._finish_unstarted, error))
+        call_uninterrupted(partial(self._finish_unstarted, error))
         return True
 
     def _finish_unstarted(self, error: ConnectError | None) -> None:

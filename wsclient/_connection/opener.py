@@ -56,17 +56,17 @@ class Opener:
                 ``Renew.on`` is given.
         """
         settings = core.settings
-        greeting = settings.greeting
+        handshake = settings.handshake
         self._core = core
         self._renewal = renewal
         self._heard = heard
         self._url_count = 0  # how many URLs of the list were used
         self.lifetimes: list[tuple[float, float]] = []
         self.connector = Connector(
-            wrap_functions(core, settings.line),
-            greeting.subprotocols or core.protocol.subprotocols,
+            wrap_functions(core, settings.network),
+            handshake.subprotocols or core.protocol.subprotocols,
             watch,
-            greeting.compression,
+            handshake.compression,
             settings.name,
         )
 
@@ -92,7 +92,7 @@ class Opener:
             connection = Connection(core, poller, opened, writer, written, protocol)
         except BaseException:
             core.table.end_connection(written)
-            opened.line.close()
+            opened.transport.close()
             raise
         if self._renewal.options.on is not None:
             connection.router.watch = partial(self._heard, number)
@@ -103,10 +103,10 @@ class Opener:
         if core.recorder is not None:
             number = core.recorder.opened(opened.target.url, opened.subprotocol, opened.headers)
             tap = RecordingTap(core.recorder, number)
-        return Writer(opened.line, core.make_backend(written, protocol), deflater, tap)
+        return Writer(opened.transport, core.make_backend(written, protocol), deflater, tap)
 
     def _deflater(self, opened: UpgradedConnection) -> Deflater | None:
-        compression = self._core.settings.greeting.compression
+        compression = self._core.settings.handshake.compression
         if compression is None or opened.agreement is None:
             return None
         return Deflater(compression, opened.agreement)
@@ -122,11 +122,11 @@ class Opener:
                 return _url.parse(announced).url
             except ValueError as error:
                 raise ConnectError(f"Renew.on returned a URL that can't be used. {error}", last=error) from error
-        if settings.ask_url is None:
+        if settings.url_function is None:
             url = settings.urls[self._url_count % len(settings.urls)]
             self._url_count += 1
             return url
-        url = self._unwrapped(self._ask("url", settings.ask_url))
+        url = self._unwrapped(self._ask("url", settings.url_function))
         try:
             return _url.parse(url).url
         except (TypeError, ValueError) as error:
@@ -135,8 +135,8 @@ class Opener:
             ) from error
 
     def _headers(self) -> Mapping[str, str]:
-        greeting = self._core.settings.greeting
-        headers = greeting.headers
+        handshake = self._core.settings.handshake
+        headers = handshake.headers
         if callable(headers):
             headers = self._unwrapped(self._ask("headers", headers))
             try:
@@ -144,7 +144,7 @@ class Opener:
             except (TypeError, ValueError) as error:
                 text = f"The headers function returned a value that can't be used. {error}"
                 raise ConnectError(text, last=error, retry=False) from error
-        return {**({} if greeting.origin is None else {"Origin": greeting.origin}), **(headers or {})}
+        return {**({} if handshake.origin is None else {"Origin": handshake.origin}), **(headers or {})}
 
     def _unwrapped(self, value: Any) -> Any:
         """Return the value of an ``Expiring``, and store how long it is valid."""

@@ -100,7 +100,7 @@ def _call(core: ClientContext, function: Callable[[], _T]) -> _T:
 
 def _work(core: ClientContext, is_over: Latch, option: str | None) -> None:
     """The main function of the helper thread."""
-    limit = core.settings.line.open_timeout
+    limit = core.settings.network.open_timeout
     began = time.monotonic()
     warn_at = math.inf if option is None else began + limit
     while True:

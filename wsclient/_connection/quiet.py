@@ -134,10 +134,10 @@ class SubscriptionClock:
 
     Attributes:
         clock: runs on the present connection, from the reply or the first message on.
-        was_asked_again: whether the subscription was requested again since its last message, because it was quiet.
+        was_resubscribed: whether the subscription was requested again since its last message, because it was quiet.
     """
 
-    __slots__ = ("_after", "_watch", "clock", "was_asked_again")
+    __slots__ = ("_after", "_watch", "clock", "was_resubscribed")
 
     def __init__(self, after: float, watch: QuietWatch) -> None:
         """
@@ -148,13 +148,13 @@ class SubscriptionClock:
         self._after = after
         self._watch = watch
         self.clock = QuietClock(after)
-        self.was_asked_again = False
+        self.was_resubscribed = False
 
     def confirmed(self) -> None:
         """Called when the subscription is confirmed. If it was requested again, nothing happens: ``written`` has
         started the clock.
         """
-        if not self.was_asked_again:
+        if not self.was_resubscribed:
             now = time.monotonic()
             self.clock.start(now)
             self._watch.started(self.clock, now)
@@ -163,7 +163,7 @@ class SubscriptionClock:
         """Called when the subscription's request is written. If it is requested again, the clock starts its second
         time now, and not earlier, since the request may have waited in the queue.
         """
-        if self.was_asked_again:
+        if self.was_resubscribed:
             now = time.monotonic()
             self.clock.wait_again(now)
             self._watch.started(self.clock, now)
@@ -172,7 +172,7 @@ class SubscriptionClock:
         """Called with each message of the subscription."""
         if self._watch.does_count:
             now = time.monotonic()
-            self.was_asked_again = False
+            self.was_resubscribed = False
             if self.clock.is_running:
                 self.clock.heard(now)
             else:  # messages come instead of the reply
@@ -181,7 +181,7 @@ class SubscriptionClock:
 
     def stopped(self) -> None:
         """Called when the connection has ended."""
-        self.was_asked_again = False
+        self.was_resubscribed = False
         self.clock.stop()
 
     def renewed(self) -> SubscriptionClock:
@@ -333,13 +333,13 @@ class QuietWatch:
             if quiet is None or not quiet.clock.check_due(now, is_active):
                 continue
             quiet.clock.wait_again(now)
-            if self._pause.end(now) > now:
+            if self._pause.ends_at(now) > now:
                 continue  # otherwise it would be unsubscribed at once, and requested again only after the pause
             seconds = quiet.clock.silence(now)
-            if quiet.was_asked_again:
+            if quiet.was_resubscribed:
                 self._replace(f"a subscription had no message for {seconds:.1f} s, although it was renewed", seconds)
                 return []
-            quiet.was_asked_again = True
+            quiet.was_resubscribed = True
             quiet.clock.wait_for_message()  # or until the request is written
             stale.append(member)
             self._log.write(logging.INFO, "a subscription had no message for %.1f s and is requested again.", seconds)

@@ -21,7 +21,7 @@ from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
 from .._errors import ConnectError, ConnectionLost, HandshakeError, SessionError, text_of
-from .._threads.imports import importing
+from .._threads.imports import import_lock
 from .._validation import check_callable, check_seconds
 
 if TYPE_CHECKING:
@@ -345,7 +345,7 @@ def retry_after(error: BaseException) -> float:
     value = error.headers.get("Retry-After", "").strip()
     if value.isdecimal() and value.isascii():
         return min(float(value[:9]), MAX_RETRY_AFTER)
-    with importing:
+    with import_lock:
         from email.utils import parsedate_to_datetime  # takes 2 ms, and few servers send a date
 
     try:

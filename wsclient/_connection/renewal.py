@@ -8,7 +8,7 @@ Guarantees:
       served, a further trigger waits for its end, so there are never more than two connections.
     * ``jitter`` only shortens the time until an expiry.
 
-Not thread-safe: the I/O thread owns the ``Renewal``. ``RenewalOrders`` is for any thread.
+Not thread-safe: the I/O thread owns the ``Renewal``. ``RenewalCalls`` is for any thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .._threads.waiting import Waiter
 if TYPE_CHECKING:
     from .._threads.log import ClientLog
 
-__all__ = ["TRANSITIONS", "Event", "Phase", "Renewal", "RenewalOrders"]
+__all__ = ["TRANSITIONS", "Event", "Phase", "Renewal", "RenewalCalls"]
 
 _ASK_AGAIN: Final = 1.0
 """Seconds between two calls of ``Renew.when``."""
@@ -301,11 +301,11 @@ class Renewal:
             return True
 
 
-class RenewalOrders:
+class RenewalCalls:
     """The calls of ``renew()``, and the threads that wait for the result.
 
     Guarantees:
-        * Any thread may call ``order``; it takes no lock, so a signal handler may call it too.
+        * Any thread may call ``add``; it takes no lock, so a signal handler may call it too.
         * Each waiter is completed once: by the thread that removes it from its list.
 
     Attributes:
@@ -318,7 +318,7 @@ class RenewalOrders:
         self.new: list[tuple[str, Waiter | None]] = []
         self._waiters: list[Waiter] = []  # of the calls that were taken
 
-    def order(self, reason: str, waiter: Waiter | None) -> None:
+    def add(self, reason: str, waiter: Waiter | None) -> None:
         """Add a call; the caller then wakes the I/O thread.
 
         Args:

@@ -142,7 +142,7 @@ class ServedConnections:
             at = min(at, now + _RETIRING_CHECK)
         watched, is_paused = dict(socks), False
         for one in connections:
-            sock = one.opened.line.sock
+            sock = one.opened.transport.sock
             try:
                 if sock.fileno() < 0:  # the wait for all sockets would fail
                     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -156,7 +156,7 @@ class ServedConnections:
                 watched[sock] = events
         ready = self._wait(connections, watched, at)
         for one in connections:
-            events = ready.get(one.opened.line.sock, 0)
+            events = ready.get(one.opened.transport.sock, 0)
             if one is own:
                 one.turn(until, events)
             else:
@@ -219,7 +219,7 @@ class ServedConnections:
             core.table.is_busy(connection.written)
             or connection.has_unread
             or not core.subscriptions.are_confirmed(core.sender.connection_number)
-            or bool(core.sender.bound or connection.writer.urgent.entries)
+            or bool(core.sender.for_retiring or connection.writer.urgent.entries)
             or connection.router.has_unanswered_calls
             or core.acknowledgements.is_awaited(connection.number)
             or not connection.writer.idle()

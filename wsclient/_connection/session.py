@@ -93,7 +93,7 @@ class ConnectionSession(Session):
     def previous(self) -> Disconnect | None:
         """See ``Session``."""
         self._valid_connection()
-        return self._core.link.last
+        return self._core.facts.last
 
     def heartbeat(self, every: float) -> None:
         """See ``Session``."""
@@ -226,7 +226,7 @@ class ConnectionSession(Session):
         which the time passed; None if the session did not wait.
         """
         if self._deadline.passed(time.monotonic()):
-            seconds = self._core.settings.line.session_timeout
+            seconds = self._core.settings.network.session_timeout
             details = "" if waited is None else f" {waited}"
             raise SessionError(f"on_session took longer than session_timeout={seconds:g} s.{details}") from waited
 
@@ -275,7 +275,7 @@ def set_up(
     steps = _steps(core, connection.protocol)
     if not steps:
         return
-    deadline = Deadline(time.monotonic() + core.settings.line.session_timeout)
+    deadline = Deadline(time.monotonic() + core.settings.network.session_timeout)
     session = ConnectionSession(core, connection, deadline, run_turn, is_cancelled)
     core.guard.setting_up = True
     try:

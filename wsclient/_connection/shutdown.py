@@ -41,15 +41,15 @@ def finish(core: ClientContext, final: State, error: BaseException | None) -> No
     core.queue.seal(refusal)
     try:
         core.requests.end_all(refusal if error is None else error)
-        core.queue.sweep(None)
+        core.queue.remove_unsendable(None)
         if final is State.FAILED and error is not None and core.state.current is not State.FAILED:
             core.hooks.post("on_error", error)
     finally:  # even if a step above fails, no thread may wait for this client forever
         core.state.move(final, error)
-        core.orders.take()
-        core.orders.complete(False)
+        core.renew_calls.take()
+        core.renew_calls.complete(False)
         core.receivers.end(error if final is State.FAILED else None)
-        core.progress.announce()
+        core.changes.announce()
 
 
 def _closed(core: ClientContext, error: BaseException | None) -> ClientClosed:

@@ -101,10 +101,10 @@ class Supervisor:
             self._reconnect,
             retry_first=settings.retry_first,
             urls=max(1, len(settings.urls)),
-            credentials_are_fresh=settings.ask_url is not None or callable(settings.greeting.headers),
+            credentials_are_fresh=settings.url_function is not None or callable(settings.handshake.headers),
             fatal_codes=core.protocol.fatal_codes,
             log=core.log,
-            one_connection=isinstance(settings.line.sock, socket.socket),
+            one_connection=isinstance(settings.network.sock, socket.socket),
             report=partial(core.hooks.post_event, "on_error"),
         )
 
@@ -141,7 +141,7 @@ class Supervisor:
         """Cut the connection, or the one that is being opened, from any thread, without a lock."""
         self._opener.connector.abort()
         for connection in self._served.all():
-            connection.opened.line.abort()
+            connection.opened.transport.abort()
 
     def abort(self) -> None:
         """Cut the connection from another thread, since the I/O thread does not respond, and post ``on_close`` for it.
@@ -151,8 +151,8 @@ class Supervisor:
         """
         self.cut()
         for connection in self._served.all():
-            link = self._core.link  # normally assigned by the I/O thread, which is blocked
-            link.connection = link.opened_at = None
+            facts = self._core.facts  # normally assigned by the I/O thread, which is blocked
+            facts.connection = facts.opened_at = None
             connection.writer.write_progress.ended = True  # no proof can come any more, so no thread must wait for it
             if connection.was_open and connection.claim_on_close():
                 self._core.hooks.post("on_close", None, None)
@@ -163,7 +163,7 @@ class Supervisor:
         found = [*self._opening_sockets, *([] if poller is None else poller.sockets())]
         if self._opener.connector.sock is not None:
             found.append(self._opener.connector.sock)
-        return [*found, *[connection.opened.line.sock for connection in self._served.all()]]
+        return [*found, *[connection.opened.transport.sock for connection in self._served.all()]]
 
     # --- successive connections --------------------------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ class Supervisor:
     def _report_failure(self, failure: ConnectError, decision: RetryDecision, what: str) -> None:
         """Record, log and report a failed attempt; ``what`` names it in the log."""
         core = self._core
-        core.link.failure = failure, decision.number
+        core.facts.failure = failure, decision.number
         if core.recorder is not None:
             core.recorder.failed(failure, decision.number)
         # A function of the user (url, headers, sock ...) has probably raised. What on_session raised is logged already.
@@ -270,13 +270,13 @@ class Supervisor:
         assert self._poller is not None
         # No user code before this assignment: abort() cuts only a connection that it finds here.
         self._served.present = connection = self._opener.open(self._poller, self._core.protocol)
-        return connection.opened.line.sock
+        return connection.opened.transport.sock
 
     def _present_socket(self) -> socket.socket:
         """Return the socket of a connection that was opened while another one was served."""
         connection = self._served.present
         assert connection is not None
-        return connection.opened.line.sock
+        return connection.opened.transport.sock
 
     def _serve(self) -> None:
         """Set the connection up, open it, and serve it until it ends."""
@@ -302,8 +302,8 @@ class Supervisor:
         self._reconnect_state.opened()
         if core.subscriptions.members:
             with EndingOverdue(core):  # a function of the user may return the message
-                core.subscriptions.ask_again(connection.writer, connection.number)
-        core.orders.take()  # this connection is newer than these calls of `renew()`
+                core.subscriptions.resubscribe(connection.writer, connection.number)
+        core.renew_calls.take()  # this connection is newer than these calls of `renew()`
         connection.open()
         core.subscriptions.apply_events()
         core.state.move(State.OPEN)
@@ -312,10 +312,10 @@ class Supervisor:
             self._post_renewed(connection)
         else:
             first = connection.number == 1 or core.hooks.get("on_reconnect") is None
-            core.hooks.post("on_open" if first else "on_reconnect", bound=connection.number)
+            core.hooks.post("on_open" if first else "on_reconnect", connection_number=connection.number)
         renewal.move(Event.OPENED)
         self._set_timers(connection)
-        core.orders.complete(True)
+        core.renew_calls.complete(True)
         connection.router.release()
 
     def _serve_open(self) -> None:
@@ -429,17 +429,17 @@ class Supervisor:
         self._post_renewed(new)
         renewal.move(Event.SWITCHED)
         self._set_timers(new)
-        core.orders.take()  # calls during the attempt
-        core.orders.complete(True)
+        core.renew_calls.take()  # calls during the attempt
+        core.renew_calls.complete(True)
         new.router.release()
 
     def _post_renewed(self, connection: Connection) -> None:
         hooks, trigger = self._core.hooks, self._renewal.trigger
         if hooks.get("on_renew") is not None:
-            hooks.post("on_renew", "" if trigger is None else trigger.reason, bound=connection.number)
+            hooks.post("on_renew", "" if trigger is None else trigger.reason, connection_number=connection.number)
         else:
             name = "on_open" if hooks.get("on_reconnect") is None else "on_reconnect"
-            hooks.post(name, bound=connection.number)
+            hooks.post(name, connection_number=connection.number)
 
     def _set_timers(self, connection: Connection) -> None:
         """Set the timers of renewals for a connection that has just opened."""
@@ -467,8 +467,8 @@ class Supervisor:
         if failure is None:
             renewal.move(Event.CANCELLED)
             if core.commands.reconnect is None and core.commands.close is None:  # `drain()` was called
-                core.orders.take()
-                core.orders.complete(False)
+                core.renew_calls.take()
+                core.renew_calls.complete(False)
             return
         state = self._renewal_state
         assert state is not None
@@ -476,8 +476,8 @@ class Supervisor:
         self._report_failure(failure, decision, "renewal")
         if decision.delay is None:
             renewal.move(Event.REFUSED)
-            core.orders.take()  # calls during the attempt
-            core.orders.complete(False)
+            core.renew_calls.take()  # calls during the attempt
+            core.renew_calls.complete(False)
         else:
             renewal.retry_at = time.monotonic() + decision.delay
             renewal.move(Event.FAILED)
@@ -513,7 +513,7 @@ class Supervisor:
         served, renewal = self._served, self._renewal
         for connection in {served.candidate, served.retiring} - {None, served.present}:
             assert connection is not None
-            connection.opened.line.abort()
+            connection.opened.transport.abort()
             connection.finish()
         served.candidate = served.retiring = None
         if renewal.phase is Phase.OVERLAP:
@@ -583,7 +583,7 @@ class Supervisor:
         """Carry out the commands of other threads; return the latest moment for the next check."""
         core, commands = self._core, self._core.commands
         retiring = self._served.retiring
-        for reason in core.orders.take() if core.orders.new else ():
+        for reason in core.renew_calls.take() if core.renew_calls.new else ():
             self._renewal.order(reason, time.monotonic())
         if commands.drain is not None:
             self._stop_replacing(connection)
@@ -748,7 +748,7 @@ class Supervisor:
         if now >= core.starter.retry_at:
             core.starter.retry()
         core.requests.expire(now)
-        core.progress.announce()
+        core.changes.announce()
         if core.commands.drain is not None:
             deadline = deadline.sooner(core.commands.drain)
         deadline = deadline.sooner(Deadline(core.table.next_deadline()))

@@ -18,11 +18,11 @@ from .._rfc6455 import handshake, http11
 from .._rfc6455 import url as _url
 from .._threads.waiting import Deadline
 from .._threads.wakeup import close_socket
-from . import dial, tls, tls_errors, transport
+from . import dial, tls, tls_errors
 from . import proxy as _proxy
 from .lookup import Lookups
 from .nested_tls import start_nested_tls
-from .transport import Line, TLSLine, make_line
+from .transport import TLSTransport, Transport, abort, make_transport
 
 if TYPE_CHECKING:
     from .._rfc6455.deflate import Agreement, Deflate
@@ -46,7 +46,7 @@ class UpgradedConnection(NamedTuple):
     """A connection that has just been upgraded.
 
     Attributes:
-        line: the transport of the open connection.
+        transport: the transport of the open connection.
         target: the server, after redirects.
         subprotocol: the subprotocol that the server accepted, or None.
         headers: the server's response headers.
@@ -55,7 +55,7 @@ class UpgradedConnection(NamedTuple):
         tls_version, cipher: version and cipher suite of the TLS connection to the server; None without TLS.
     """
 
-    line: Line
+    transport: Transport
     target: Target
     subprotocol: str | None
     headers: Headers
@@ -116,7 +116,7 @@ class Connector:
         """Abort the connection that is being opened, or was opened last. Thread-safe."""
         sock = self.sock
         if sock is not None:
-            transport.abort(sock)
+            abort(sock)
 
     def open(self, url: str, headers: Mapping[str, str]) -> UpgradedConnection:
         """Open a connection.
@@ -221,31 +221,31 @@ class Connector:
         deadline: Deadline,
     ) -> UpgradedConnection | Response:
         """Return the opened connection, or the response that redirects it."""
-        line = self._line(target, addresses, proxy, deadline)
+        transport = self._open_transport(target, addresses, proxy, deadline)
         try:
             key = handshake.new_key()
             request = handshake.build_request(target, key, headers, self._subprotocols, self._compression)
-            response = self._exchange(line, request, deadline)
+            response = self._exchange(transport, request, deadline)
             if response.status in handshake.REDIRECTS and "Location" in response.headers:
-                line.close()
+                transport.close()
                 return response
             if response.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
-                self._read_body(line, response, deadline)
+                self._read_body(transport, response, deadline)
             subprotocol = handshake.check_upgrade(response, key, self._subprotocols)
             agreement = handshake.check_extensions(response, self._compression)
         except BaseException:
-            line.close()
+            transport.close()
             raise
         # A `ws` connection through a proxy has no TLS to the server, although it may have TLS to the proxy.
         to_server = target.secure or proxy is None
-        tls_version, cipher = line.encryption() if to_server else (None, None)
+        tls_version, cipher = transport.encryption() if to_server else (None, None)
         return UpgradedConnection(
-            line, target, subprotocol, response.headers, response.rest, agreement, tls_version, cipher
+            transport, target, subprotocol, response.headers, response.rest, agreement, tls_version, cipher
         )
 
-    def _line(
+    def _open_transport(
         self, target: Target, addresses: list[dial.Address], proxy: _proxy.Proxy | None, deadline: Deadline
-    ) -> Line:
+    ) -> Transport:
         try:
             self.sock = sock = self._connect(target, addresses, deadline)
             if proxy is not None and proxy.scheme == "https":
@@ -258,22 +258,24 @@ class Connector:
                 last=error,
                 retry=not tls_errors.is_fatal(error),
             ) from error
-        line = make_line(sock)
+        transport = make_transport(sock)
         try:
             if proxy is not None:
-                self._tunnel(line, proxy, target, deadline)
+                self._tunnel(transport, proxy, target, deadline)
             if target.secure and not isinstance(sock, ssl.SSLSocket):
                 # The TLS socket now owns the descriptor. During the handshake the poller watches this socket, so a
                 # forked child closes it through `Poller.sockets()`, not through `self.sock`.
                 self.sock = None
-                line = TLSLine(tls.start_tls(sock, self._name(target), self._server_tls(), self._watch, deadline))
+                transport = TLSTransport(
+                    tls.start_tls(sock, self._name(target), self._server_tls(), self._watch, deadline)
+                )
             elif isinstance(sock, ssl.SSLSocket) and target.secure and proxy is not None:
-                line = start_nested_tls(sock, self._name(target), self._server_tls(), self._watch, deadline)
+                transport = start_nested_tls(sock, self._name(target), self._server_tls(), self._watch, deadline)
         except BaseException:
-            line.close()
+            transport.close()
             raise
-        self.sock = line.sock
-        return line
+        self.sock = transport.sock
+        return transport
 
     def _connect(self, target: Target, addresses: list[dial.Address], deadline: Deadline) -> socket.socket:
         options = self._options
@@ -307,9 +309,9 @@ class Connector:
             raise ConnectError(f"The socket given as sock= is not connected: {_reason(error)}.", last=error) from error
         return sock
 
-    def _tunnel(self, line: Line, proxy: _proxy.Proxy, target: Target, deadline: Deadline) -> None:
+    def _tunnel(self, transport: Transport, proxy: _proxy.Proxy, target: Target, deadline: Deadline) -> None:
         try:
-            _proxy.open_tunnel(line, proxy, target, self._watch, deadline, self._lookups, self._options.limits)
+            _proxy.open_tunnel(transport, proxy, target, self._watch, deadline, self._lookups, self._options.limits)
         except OSError as error:
             if isinstance(error, (ConnectError, socket.gaierror)):  # with socks4 and socks5 the client looks up names
                 raise
@@ -342,32 +344,32 @@ class Connector:
         """The name that the server's certificate must be valid for."""
         return self._options.server_hostname or target.tls_name
 
-    def _exchange(self, line: Line, request: bytes, deadline: Deadline) -> Response:
+    def _exchange(self, transport: Transport, request: bytes, deadline: Deadline) -> Response:
         try:
-            self._send(line, request, deadline)
+            self._send(transport, request, deadline)
         except TimeoutError:
             raise
         except OSError as error:  # a server may respond and reset the connection before it reads the whole request
             try:
-                return self._receive_head(line, deadline)
+                return self._receive_head(transport, deadline)
             except OSError as answer:
                 raise (answer if isinstance(answer, (ssl.SSLError, HandshakeError)) else error) from None
-        return self._receive_head(line, deadline)
+        return self._receive_head(transport, deadline)
 
-    def _send(self, line: Line, request: bytes, deadline: Deadline) -> None:
+    def _send(self, transport: Transport, request: bytes, deadline: Deadline) -> None:
         rest = memoryview(request)
         while rest:
-            sent = line.send(rest)
+            sent = transport.send(rest)
             if not sent:
-                self._watch.wait(line.sock, line.write_event, deadline)
+                self._watch.wait(transport.sock, transport.write_event, deadline)
             rest = rest[sent:]
 
-    def _receive_head(self, line: Line, deadline: Deadline) -> Response:
+    def _receive_head(self, transport: Transport, deadline: Deadline) -> Response:
         reader = http11.ResponseReader("The server", self._options.limits)
         while True:
-            data = line.receive(_PIECE)
+            data = transport.receive(_PIECE)
             if data is None:
-                self._watch.wait(line.sock, line.read_event, deadline)
+                self._watch.wait(transport.sock, transport.read_event, deadline)
                 continue
             if not data:
                 raise ConnectionError("the server closed the connection instead of answering the upgrade")
@@ -375,14 +377,14 @@ class Connector:
             if response is not None:
                 return response
 
-    def _read_body(self, line: Line, response: Response, deadline: Deadline) -> None:
+    def _read_body(self, transport: Transport, response: Response, deadline: Deadline) -> None:
         """Read the body of an error response, for at most ``_BODY_TIMEOUT`` seconds."""
         soon = Deadline.after(_BODY_TIMEOUT, time.monotonic()).sooner(deadline)
         try:
             while not response.body_is_whole():
-                data = line.receive(_PIECE)
+                data = transport.receive(_PIECE)
                 if data is None:
-                    self._watch.wait(line.sock, line.read_event, soon)
+                    self._watch.wait(transport.sock, transport.read_event, soon)
                 elif data:
                     response.rest += data
                 else:

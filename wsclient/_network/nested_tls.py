@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Final
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
 from .poller import READ, WRITE
-from .transport import RECORD, Line
+from .transport import RECORD, Transport
 
 if TYPE_CHECKING:
     from .._threads.waiting import Deadline
     from .poller import Watch
 
-__all__ = ["NestedTLSLine", "start_nested_tls"]
+__all__ = ["NestedTLSTransport", "start_nested_tls"]
 
 _RECORDS: Final = 64 * 1024
 """Bytes read from the outer layer at a time."""
 
 
-class NestedTLSLine(Line):
+class NestedTLSTransport(Transport):
     """A TLS connection inside another one."""
 
     __slots__ = ("_incoming", "_inner", "_lock", "_outer", "_outgoing", "_unreported", "_unsent")
@@ -153,7 +153,7 @@ class NestedTLSLine(Line):
 
 def start_nested_tls(
     outer: ssl.SSLSocket, host: str, context: ssl.SSLContext, watch: Watch, deadline: Deadline
-) -> NestedTLSLine:
+) -> NestedTLSTransport:
     """Make a TLS handshake with the server inside the TLS connection to the proxy.
 
     If the handshake fails, the connection to the proxy stays open.
@@ -161,7 +161,7 @@ def start_nested_tls(
     Raises:
         OSError: the handshake failed; ``ssl.SSLError`` if TLS is the reason, ``TimeoutError`` at the deadline.
     """
-    line = NestedTLSLine(outer, host, context)
-    while events := line.handshake():
+    transport = NestedTLSTransport(outer, host, context)
+    while events := transport.handshake():
         watch.wait(outer, events, deadline)
-    return line
+    return transport

@@ -19,7 +19,7 @@ from .._options import DEFAULT_LIMITS, Limits
 from .._rfc6455.handshake import is_retryable
 from .._rfc6455.host_names import ascii_host
 from .._rfc6455.http11 import ResponseReader
-from .._threads.imports import importing
+from .._threads.imports import import_lock
 from .poller import READ
 from .socks import SocksError, open_socks_tunnel
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .._threads.waiting import Deadline
     from .lookup import Found, Lookups
     from .poller import Watch
-    from .transport import Line
+    from .transport import Transport
 
 __all__ = ["Proxy", "choose", "environment_may_have_proxy", "open_tunnel"]
 
@@ -101,7 +101,7 @@ def choose(option: str | None, target: Target) -> Proxy | None:
         return Proxy(option)
     if not environment_may_have_proxy():
         return None
-    with importing:
+    with import_lock:
         import urllib.request
 
     found = urllib.request.getproxies()
@@ -154,7 +154,7 @@ def environment_may_have_proxy() -> bool:
 
 
 def open_tunnel(
-    line: Line,
+    transport: Transport,
     proxy: Proxy,
     target: Target,
     watch: Watch,
@@ -165,7 +165,7 @@ def open_tunnel(
     """Make the proxy open a tunnel to the target.
 
     Args:
-        line: the connection to the proxy.
+        transport: the connection to the proxy.
         proxy: the proxy.
         target: the server.
         watch: waits for the socket.
@@ -178,7 +178,7 @@ def open_tunnel(
         ProxyError: the proxy refused, or its answer violates the protocol.
         OSError: the connection broke; ``TimeoutError`` at the deadline.
     """
-    stream = _Stream(line, watch, deadline, lookups)
+    stream = _Stream(transport, watch, deadline, lookups)
     if proxy.scheme in ("http", "https"):
         _http_tunnel(stream, proxy, target, limits)
     else:
@@ -230,8 +230,8 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
 class _Stream:
     """The connection to the proxy; its calls wait until they are done or the deadline has passed."""
 
-    def __init__(self, line: Line, watch: Watch, deadline: Deadline, lookups: Lookups) -> None:
-        self._line = line
+    def __init__(self, transport: Transport, watch: Watch, deadline: Deadline, lookups: Lookups) -> None:
+        self._transport = transport
         self._watch = watch
         self._deadline = deadline
         self._lookups = lookups
@@ -240,15 +240,15 @@ class _Stream:
         """Send all bytes."""
         rest = memoryview(data)
         while rest:
-            sent = self._line.send(rest)
+            sent = self._transport.send(rest)
             if not sent:
-                self._watch.wait(self._line.sock, self._line.write_event, self._deadline)
+                self._watch.wait(self._transport.sock, self._transport.write_event, self._deadline)
             rest = rest[sent:]
 
     def read(self, max_bytes: int = _PIECE) -> bytes:
         """Wait for received bytes and return them, at least one."""
-        while (data := self._line.receive(max_bytes)) is None:
-            self._watch.wait(self._line.sock, self._line.read_event or READ, self._deadline)
+        while (data := self._transport.receive(max_bytes)) is None:
+            self._watch.wait(self._transport.sock, self._transport.read_event or READ, self._deadline)
         if not data:
             raise ProxyError("The proxy closed the connection instead of opening a tunnel.")
         return data

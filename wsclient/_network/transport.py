@@ -21,7 +21,7 @@ from .._threads.sections import this_thread
 from .._threads.wakeup import close_socket
 from .poller import READ, WRITE
 
-__all__ = ["RECORD", "Line", "TLSLine", "abort", "make_line"]
+__all__ = ["RECORD", "TLSTransport", "Transport", "abort", "make_transport"]
 
 RECORD = 16 * 1024
 """Bytes of one TLS record (RFC 8446 §5.1). One call sends at most one record: with several records, OpenSSL would not
@@ -29,8 +29,8 @@ report those that it sent before the socket's buffer was full, and their content
 connection."""
 
 
-class Line:
-    """A line is the transport of one connection: here a TCP or Unix domain socket without TLS; subclasses add TLS.
+class Transport:
+    """The transport of one connection: here a TCP or Unix domain socket without TLS; subclasses add TLS.
 
     Attributes:
         sock: the socket to wait for.
@@ -92,7 +92,7 @@ class Line:
         close_socket(self.sock)
 
 
-class TLSLine(Line):
+class TLSTransport(Transport):
     """A TLS connection."""
 
     __slots__ = ("_lock", "_tls")
@@ -149,6 +149,6 @@ def abort(sock: socket.socket) -> None:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-def make_line(sock: socket.socket) -> Line:
+def make_transport(sock: socket.socket) -> Transport:
     """Return the transport for a connected, non-blocking socket."""
-    return TLSLine(sock) if isinstance(sock, ssl.SSLSocket) else Line(sock)
+    return TLSTransport(sock) if isinstance(sock, ssl.SSLSocket) else Transport(sock)

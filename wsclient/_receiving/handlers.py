@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .._errors import SlowConsumer
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
-from .._threads.thread import Worker
+from .._threads.thread import BackgroundThread
 from .._threads.waiting import Deadline
 from .._validation import check_callable, check_count
 from .inbox import EMPTY, Inbox, Put
@@ -88,7 +88,7 @@ class Pool:
         """
         self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
         self._hooks = hooks
-        self._workers = [Worker(f"{name}-{number}", self._work) for number in range(1, workers + 1)]
+        self._workers = [BackgroundThread(f"{name}-{number}", self._work) for number in range(1, workers + 1)]
 
     def put(
         self,
@@ -183,7 +183,7 @@ class Handlers:
             raise ValueError(f"handle: the method {method!r} has a handler already.")
         return handler
 
-    def listen(self, topic: str, fn: Callable[[Any], object], workers: int) -> Handler:
+    def on(self, topic: str, fn: Callable[[Any], object], workers: int) -> Handler:
         """Call a function with each event of a topic."""
         handler = self._make("on", topic, fn, workers)
         self._add((topic, handler))

@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ProtocolError, SlowConsumer
-from .._threads.thread import Worker
+from .._threads.thread import BackgroundThread
 from .._threads.waiting import Deadline
 from .inbox import Inbox, Put
 
@@ -89,7 +89,7 @@ class Hooks:
         self.inbox = Inbox(bounds.max_messages, bounds.max_bytes, bounds.overflow, on_room)
         self._max_bytes = bounds.max_bytes
         self._table: dict[str, Callable[..., object]] = {}
-        self._worker = Worker(f"{log.name}-hooks", self.work)
+        self._worker = BackgroundThread(f"{log.name}-hooks", self.work)
         # The number of posted events of each hook, for `MAX_EVENTS`, and the bytes of their payloads. Changed by the
         # I/O thread only.
         self._posted: Counter[str] = Counter()
@@ -116,17 +116,19 @@ class Hooks:
 
     # --- posting: any thread ---------------------------------------------------------------------------------------
 
-    def post(self, name: str, *args: Any, bound: int | None = None) -> None:
+    def post(self, name: str, *args: Any, connection_number: int | None = None) -> None:
         """Call a hook on the hook thread, if there is one.
 
         Args:
             name: the hook's name.
             args: its arguments.
-            bound: the number of the one connection on which its messages may be sent; None for any.
+            connection_number: the number of the one connection on which its messages may be sent; None for any.
         """
         hook = self._table.get(name)
         if hook is not None:
-            self._add((name, hook if bound is None else partial(self._run_bound, bound, name, hook), args))
+            if connection_number is not None:
+                hook = partial(self._run_for_connection, connection_number, name, hook)
+            self._add((name, hook, args))
 
     def post_message(self, message: Any, size: int, must_keep_reading: bool) -> None:
         """Call ``on_message`` on the hook thread, within the limits of the queue."""
@@ -211,9 +213,9 @@ class Hooks:
         None means any connection. The result is a number only in a hook that was posted for one connection, such as
         ``on_open`` or ``on_reconnect``.
         """
-        return self.connection_number if self.here() else None
+        return self.connection_number if self.on_hook_thread() else None
 
-    def here(self) -> bool:
+    def on_hook_thread(self) -> bool:
         """Return whether the caller is on the hook thread."""
         return self.ident is not None and self.ident == threading.get_ident()
 
@@ -225,7 +227,7 @@ class Hooks:
 
     def join(self, deadline: Deadline) -> bool:
         """Wait until the thread has ended; False if the deadline passed first. On the thread itself, return True."""
-        return self.here() or self._worker.join(deadline)
+        return self.on_hook_thread() or self._worker.join(deadline)
 
     def work(self) -> None:
         """Run hooks until the end; the body of the thread."""
@@ -243,11 +245,11 @@ class Hooks:
             self._log.write(logging.ERROR, "%s raised %s.", what, type(error).__name__, error=error)
             self.post("on_error", error)
 
-    def start_worker(self, worker: Worker) -> None:
+    def start_worker(self, worker: BackgroundThread) -> None:
         """Start a thread of the client; a failure is reported, and the start is tried again later."""
         self._starter.start(worker)
 
-    def _run_bound(self, number: int, name: str, hook: Callable[..., object], *args: Any) -> None:
+    def _run_for_connection(self, number: int, name: str, hook: Callable[..., object], *args: Any) -> None:
         self.connection_number = number
         self._run((name, hook, args))
         self.connection_number = None

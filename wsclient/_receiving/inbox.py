@@ -163,7 +163,7 @@ class Inbox:
                     if self._is_discarded:
                         self._discard()
                     return _KEPT
-                verdict = self._put_at_bound(item, size, key, must_keep_reading)
+                verdict = self._put_at_limit(item, size, key, must_keep_reading)
                 if len(self) >= max_items or self._bytes >= max_bytes:
                     self.full = overflow == "block"
         if self._filled.latches:
@@ -226,7 +226,7 @@ class Inbox:
         self._removed_bytes = self._added_bytes
         self.full = False
 
-    def _put_at_bound(self, item: Any, size: int, key: Hashable, must_keep_reading: bool) -> Put:
+    def _put_at_limit(self, item: Any, size: int, key: Hashable, must_keep_reading: bool) -> Put:
         dropped = self.dropped + (key in self._latest)  # a replaced item is counted, but it is no loss to report
         if self._admits(item, size, key, must_keep_reading):
             if self._bounds[2] == "latest":

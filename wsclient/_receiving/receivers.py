@@ -16,7 +16,7 @@ from .subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from .._errors import ConnectionLost
-    from .._sending.link import Link
+    from .._sending.connection_facts import ConnectionFacts
     from .._settings import Settings
     from .._threads.commands import Commands
     from .._threads.log import ClientLog
@@ -35,21 +35,21 @@ class Receivers:
         subscriptions: the subscriptions, and messages under a key that is not known yet.
     """
 
-    __slots__ = ("_commands", "_link", "handlers", "hooks", "streams", "subscriptions")
+    __slots__ = ("_commands", "_facts", "handlers", "hooks", "streams", "subscriptions")
 
     def __init__(
-        self, settings: Settings, link: Link, commands: Commands, log: ClientLog, starter: ThreadStarter
+        self, settings: Settings, facts: ConnectionFacts, commands: Commands, log: ClientLog, starter: ThreadStarter
     ) -> None:
         """
         Args:
             settings: the client's options; ``receive_queue`` limits each queue.
-            link: the present connection; the I/O thread records there that it has paused reading.
+            facts: the present connection; the I/O thread records there that it has paused reading.
             commands: wakes the I/O thread.
             log: the client's log.
             starter: starts the threads of hooks and handlers.
         """
         bounds = settings.bounds.receive_queue
-        self._link = link
+        self._facts = facts
         self._commands = commands
         self.hooks = Hooks(log, starter, bounds, self.resume_reading)
         self.streams = Streams()
@@ -76,7 +76,7 @@ class Receivers:
 
     def resume_reading(self) -> None:
         """Wake the I/O thread if reading is paused. Called when a queue has room, or the caller waits for a reply."""
-        if self._link.paused:
+        if self._facts.paused:
             self._commands.wake()
 
     def end(self, error: BaseException | None) -> None:

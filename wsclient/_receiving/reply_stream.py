@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from ..protocols import Protocol
     from .streams import Stream, Streams
 
-__all__ = ["AnswersFeed", "Feed"]
+__all__ = ["Feed", "ReplyFeed"]
 
 
 class Feed:
-    """The base class of ``AnswersFeed`` and ``SubscriptionFeed``.
+    """The base class of ``ReplyFeed`` and ``SubscriptionFeed``.
 
     Attributes:
         request: the present request, or the last one; None before the first.
@@ -58,10 +58,10 @@ class Feed:
         """Connect the feed with its stream, by a weak reference."""
         self._reference = weakref.ref(stream)
 
-    def departed(self, request: Request) -> None:
+    def id_assigned(self, request: Request) -> None:
         """Called when the request has its id and is about to be written. On the writer's thread."""
 
-    def leave(self, stream: Stream) -> None:
+    def reader_closed(self, stream: Stream) -> None:
         """Called when the stream was closed by its reader, or ended. Any thread."""
         raise NotImplementedError
 
@@ -70,7 +70,7 @@ class Feed:
         return None if self._reference is None else self._reference()
 
 
-class AnswersFeed(Feed):
+class ReplyFeed(Feed):
     """The replies to one request.
 
     Any thread may end it. One atomic step decides which thread does: the removal of the single item of ``_open``.
@@ -106,7 +106,7 @@ class AnswersFeed(Feed):
         """Deliver one of the replies. I/O thread only."""
         stream = self._stream()
         if stream is None:
-            self.leave(None)
+            self.reader_closed(None)
         else:
             self._streams.feed(stream, value, size, must_keep_reading)
 
@@ -114,7 +114,7 @@ class AnswersFeed(Feed):
         """End the stream, since the request has ended: normally (the last reply is already delivered) or with the
         error.
         """
-        if self._claim():  # pragma: no branch  (unless another thread calls `leave` at this moment)
+        if self._claim():  # pragma: no branch  (unless another thread calls `reader_closed` at this moment)
             stream = self._stream()
             if stream is not None:
                 self._streams.discard(stream)
@@ -132,7 +132,7 @@ class AnswersFeed(Feed):
         self._requests.end_overdue(request)
         return NEVER
 
-    def leave(self, stream: Stream | None) -> None:
+    def reader_closed(self, stream: Stream | None) -> None:
         """Cancel the request, and unsubscribe if the server may have received it. See ``Feed``.
 
         Args:
@@ -170,7 +170,7 @@ class AnswersFeed(Feed):
         try:
             message = self._protocol.unsubscribe(request.message, request.id, None)
             if message is not None:
-                self._requests.send_unseen(message, connection_number=number)
+                self._requests.send_ignoring_reply(message, connection_number=number)
         except WebSocketClientError as error:
             self._log.queue(logging.DEBUG, "an unsubscribe message was not sent: %s", error)  # a finalizer may run this
         except Exception as error:  # raised by a user-defined protocol

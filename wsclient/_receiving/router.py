@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .._options import Queue
     from .._requests.requests import Requests
     from .._requests.written import WrittenRequests
-    from .._sending.link import Link
+    from .._sending.connection_facts import ConnectionFacts
     from .._sending.writer import Writer
     from .._stats import Counters
     from ..protocols import Incoming, Protocol
@@ -91,13 +91,13 @@ class Router:
     Attributes:
         early_messages: messages that answer no request, until the connection is open; None afterwards.
         is_closing: whether the connection is ending.
-        backlog: the messages of an array that ``hand_on`` processes, before the next call of ``receive``; None if there
-            are none.
+        backlog: the messages of an array that ``process_backlog`` processes, before the next call of ``receive``; None
+            if there are none.
         watch: called with each message that answers no request, for ``Renew.on``; None if that is not needed. It does
             not raise.
     """
 
-    __slots__ = ("_counters", "_early_calls", "_link", "_max_batch", "_protocol", "_receivers", "_requests",
+    __slots__ = ("_counters", "_early_calls", "_facts", "_max_batch", "_protocol", "_receivers", "_requests",
                  "_server_calls", "_table", "_writer", "_written", "backlog", "early_messages",
                  "is_closing", "watch")  # fmt: skip
 
@@ -111,7 +111,7 @@ class Router:
         requests: Requests,
         receivers: Receivers,
         server_calls: ServerCalls,
-        link: Link,
+        facts: ConnectionFacts,
         counters: Counters,
         max_batch: int,
     ) -> None:
@@ -124,7 +124,7 @@ class Router:
             requests: ends the requests whose replies arrive.
             receivers: receive the other messages.
             server_calls: answers the server's calls.
-            link: shows whether a thread waits for a pong.
+            facts: shows whether a thread waits for a pong.
             counters: count the messages.
             max_batch: how many messages a payload may contain.
         """
@@ -136,7 +136,7 @@ class Router:
         self._table = requests.table
         self._receivers = receivers
         self._server_calls = server_calls
-        self._link = link
+        self._facts = facts
         self._counters = counters
         self.early_messages: DeferredMessages[EarlyMessage] | None = DeferredMessages(bounds)
         self._early_calls: DeferredMessages[tuple[Call, int]] = DeferredMessages(bounds)
@@ -150,7 +150,9 @@ class Router:
         awaited: a reply, the pong that confirms a delivery, the set-up of the connection, the peer's close frame. A
         slow hook must not delay them. The queue then keeps further messages up to its limit on bytes.
         """
-        return bool(self._table.waiting or self._link.proofs) or self.early_messages is not None or self.is_closing
+        return (
+            bool(self._table.waiting or self._facts.awaited_marks) or self.early_messages is not None or self.is_closing
+        )
 
     @property
     def has_unanswered_calls(self) -> bool:
@@ -185,7 +187,7 @@ class Router:
         elif kind is Reply:
             id = meaning.id
             request = self._written.by_id.get(id) if type(id) is int or type(id) is str else None
-            if request is not None and request.takes_any:
+            if request is not None and request.ends_at_first_reply:
                 self._apply_only_reply(request, meaning, size)
             else:
                 self._route_reply(meaning, size)
@@ -194,7 +196,7 @@ class Router:
         elif meaning is not None:
             self._dispatch_all(meaning, payload, size)
 
-    def hand_on(self) -> None:
+    def process_backlog(self) -> None:
         """Process the next messages of the array in ``backlog``, at most ``SLICE`` of them.
 
         Raises:
@@ -255,7 +257,7 @@ class Router:
             return
         # The sentence is for the time-out of a request that waits now, so it is stored only if there is one.
         if self._table.waiting and (type(message) is bytes or type(message) is str) and message[:1] in _JSON_STARTS:
-            self._counters.unread = self._counters.messages_received, self._why_unread(message)
+            self._counters.unrecognised = self._counters.messages_received, self._why_unrecognised(message)
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, False, False, topic, subscription_key))
             return
@@ -265,7 +267,7 @@ class Router:
             return
         self._deliver(message, size, topic, subscription_key)
 
-    def _why_unread(self, message: str | bytes) -> str:
+    def _why_unrecognised(self, message: str | bytes) -> str:
         """Say why a message that looks like JSON was not decoded, for the error of a request's timeout."""
         if type(message) is bytes and not self._protocol._binary:
             return _BINARY
@@ -285,7 +287,7 @@ class Router:
         if meanings:
             # The payload is stored once for all messages, so each one counts for its share of the bytes.
             self.backlog = Backlog(meanings, payload, -(-size // len(meanings)))
-            self.hand_on()
+            self.process_backlog()
 
     def _dispatch(self, meaning: Incoming, size: int) -> None:
         if isinstance(meaning, Event):
@@ -300,7 +302,7 @@ class Router:
     def _route_reply(self, meaning: Reply | Failure | Item | End, size: int) -> None:
         """Find the request that a message answers, and process the message for it."""
         request = self._written.find(meaning.id)
-        if request is not None and request.takes_any and type(meaning) is Reply and meaning.id is not OLDEST:
+        if request is not None and request.ends_at_first_reply and type(meaning) is Reply and meaning.id is not OLDEST:
             self._apply_only_reply(request, meaning, size)
             return
         if meaning.id is OLDEST and not self._protocol.replies_in_order:
@@ -330,7 +332,7 @@ class Router:
         if value is ABSENT:
             value = None if request.last is ABSENT else request.last
         if not self._requests.answer(request, value):
-            self._table.drop_place(request)
+            self._table.drop_position(request)
             self._route_unclaimed(meaning, meaning.value, size)
 
     def _apply_after_end(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
@@ -340,14 +342,14 @@ class Router:
         if not isinstance(meaning, Item) and (
             isinstance(meaning, (Failure, End)) or self._accepts(request, request.until, value)
         ):
-            self._table.drop_place(request)
+            self._table.drop_position(request)
         self._route_unclaimed(meaning, value, size)
 
     def _apply_reply(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         """Process a message for a request that has not ended: one of many replies, or the reply that ends it."""
         done: bool | None
         position = request.position
-        if position is not None and request.written():
+        if position is not None and request.is_written():
             position[0].confirm(position[1])
         if isinstance(meaning, Failure):
             done = self._requests.fail(request, meaning.error)
@@ -364,7 +366,7 @@ class Router:
             done = self._requests.answer(request, value)
         if done is None:
             return
-        self._table.drop_place(request)
+        self._table.drop_position(request)
         if not done:
             self._route_unclaimed(meaning, value, size)
 
@@ -483,9 +485,9 @@ class Router:
 
     def _is_written(self, request: Request | None) -> bool:
         """Return whether there is an oldest request and it is written completely, so that a reply to it can come."""
-        if request is not None and not request.written():
+        if request is not None and not request.is_written():
             self._writer.wait_for_writer()
-        return request is not None and request.written()
+        return request is not None and request.is_written()
 
     def _defer(self, early_messages: DeferredMessages[EarlyMessage], message: EarlyMessage) -> None:
         verdict = early_messages.add(message, message.size)
@@ -506,7 +508,7 @@ class Router:
             self.watch(message)
         if message is ABSENT or self._is_matched(message):  # an end without a message, or a match= request takes it
             return
-        self._counters.late += 1
+        self._counters.unmatched_replies += 1
         self._hint_at_other_type(meaning.id)
         if self.early_messages is not None:
             self._defer(self.early_messages, EarlyMessage(message, size, True, is_late))
@@ -588,7 +590,7 @@ class Router:
         self._skip(payload, cause)
 
     def _skip(self, payload: str | bytes, cause: Exception) -> None:
-        self._counters.unread = (
+        self._counters.unrecognised = (
             self._counters.messages_received,
             f"Meanwhile a message came that could not be decoded ({_named(cause)})",
         )

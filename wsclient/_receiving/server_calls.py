@@ -2,7 +2,7 @@
 
 Guarantees:
     * Answers do not count for the limits of the user's send queue, and no message is dropped because of them. While too
-      many bytes of answers wait to be sent, reading pauses (``Writer.is_flooded_by_replies``), and handlers wait before
+      many bytes of answers wait to be sent, reading pauses (``Writer.is_flooded_by_answers``), and handlers wait before
       their answer is queued.
     * The answer of a handler is sent after the messages that the handler sent before it returned, unless these wait
       behind a request that ``max_in_flight`` holds back.

@@ -39,7 +39,7 @@ class Stream(Iterator[Any]):
         *,
         match: Callable[[Any], bool] | None,
         key: Callable[[Any], Hashable] | None,
-        leave: Callable[[Stream], None],
+        reader_closed: Callable[[Stream], None],
         check: Callable[[str], None],
         log: ClientLog,
         is_forked: Callable[[], bool] = bool,
@@ -51,7 +51,7 @@ class Stream(Iterator[Any]):
             inbox: the queue of its messages.
             match: returns True for the messages of the stream; None for all.
             key: with ``overflow="latest"``, only the newest message of each key is kept.
-            leave: called with the stream when it is closed or ends.
+            reader_closed: called with the stream when it is closed or ends.
             check: raises if the caller may not wait here (I/O thread, forked child).
             log: the client's log.
             is_forked: whether this process is a forked child of the process that the stream belongs to.
@@ -61,7 +61,7 @@ class Stream(Iterator[Any]):
         self._inbox = inbox
         self._match = match
         self._key = key
-        self._leave = leave
+        self._reader_closed = reader_closed
         self._check = check
         self._log = log
         self._is_forked = is_forked
@@ -117,7 +117,7 @@ class Stream(Iterator[Any]):
         """Accept no more messages and drop the queued ones. Any thread may call it, any number of times."""
         if self._is_forked():  # the fork may have copied a locked lock
             return
-        self._leave(self)
+        self._reader_closed(self)
         self._inbox.end(discard=True)
 
     def _get_before_reply(self, deadline: Deadline) -> Any:
@@ -166,7 +166,7 @@ class Stream(Iterator[Any]):
             ))  # fmt: skip
 
     def _end(self, error: BaseException | None) -> None:
-        self._leave(self)
+        self._reader_closed(self)
         self._inbox.end(error)
 
     def _packed(self, message: Any) -> Any:

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from .._threads.log import ClientLog
     from .receivers import Receivers
 
-__all__ = ["TRANSITIONS", "Cause", "Standing", "Subscription", "SubscriptionFeed"]
+__all__ = ["TRANSITIONS", "Cause", "Subscription", "SubscriptionFeed", "SubscriptionState"]
 
 
-class Standing(enum.Enum):
+class SubscriptionState(enum.Enum):
     """The states of a subscription."""
 
     NEW = enum.auto()
@@ -83,48 +83,48 @@ class Cause(enum.Enum):
     """No message came for ``quiet_after`` seconds: it is unsubscribed and requested again on the same connection."""
 
 
-TRANSITIONS: Final[dict[Standing, dict[Cause, Standing]]] = {
-    Standing.NEW: {
-        Cause.WRITTEN: Standing.ASKING,
-        Cause.CONNECTION_LOST: Standing.NEW,
-        Cause.CLOSED: Standing.ENDED,
-        Cause.FINISHED: Standing.ENDED,
+TRANSITIONS: Final[dict[SubscriptionState, dict[Cause, SubscriptionState]]] = {
+    SubscriptionState.NEW: {
+        Cause.WRITTEN: SubscriptionState.ASKING,
+        Cause.CONNECTION_LOST: SubscriptionState.NEW,
+        Cause.CLOSED: SubscriptionState.ENDED,
+        Cause.FINISHED: SubscriptionState.ENDED,
     },
-    Standing.ASKING: {
-        Cause.CONFIRMED: Standing.ACTIVE,
-        Cause.QUIET: Standing.LOST,  # messages came instead of the reply
-        Cause.CONNECTION_LOST: Standing.LOST,
-        Cause.CLOSED: Standing.CLOSING,
-        Cause.FINISHED: Standing.ENDED,
+    SubscriptionState.ASKING: {
+        Cause.CONFIRMED: SubscriptionState.ACTIVE,
+        Cause.QUIET: SubscriptionState.LOST,  # messages came instead of the reply
+        Cause.CONNECTION_LOST: SubscriptionState.LOST,
+        Cause.CLOSED: SubscriptionState.CLOSING,
+        Cause.FINISHED: SubscriptionState.ENDED,
     },
-    Standing.ACTIVE: {
-        Cause.CONFIRMED: Standing.ACTIVE,  # a reply that was not expected
-        Cause.QUIET: Standing.LOST,
-        Cause.CONNECTION_LOST: Standing.LOST,
-        Cause.CLOSED: Standing.ENDED,
-        Cause.FINISHED: Standing.ENDED,
+    SubscriptionState.ACTIVE: {
+        Cause.CONFIRMED: SubscriptionState.ACTIVE,  # a reply that was not expected
+        Cause.QUIET: SubscriptionState.LOST,
+        Cause.CONNECTION_LOST: SubscriptionState.LOST,
+        Cause.CLOSED: SubscriptionState.ENDED,
+        Cause.FINISHED: SubscriptionState.ENDED,
     },
-    Standing.LOST: {
-        Cause.WRITTEN: Standing.ASKING,
-        Cause.CONNECTION_LOST: Standing.LOST,
-        Cause.CLOSED: Standing.ENDED,
-        Cause.FINISHED: Standing.ENDED,
+    SubscriptionState.LOST: {
+        Cause.WRITTEN: SubscriptionState.ASKING,
+        Cause.CONNECTION_LOST: SubscriptionState.LOST,
+        Cause.CLOSED: SubscriptionState.ENDED,
+        Cause.FINISHED: SubscriptionState.ENDED,
     },
-    Standing.CLOSING: {
+    SubscriptionState.CLOSING: {
         # Two cases: `on_closed` has applied WRITTEN before the writer posted it; or the request is written again, since
         # its connection was lost during the write.
-        Cause.WRITTEN: Standing.CLOSING,
-        Cause.CONFIRMED: Standing.ENDED,
-        Cause.CONNECTION_LOST: Standing.ENDED,
-        Cause.CLOSED: Standing.CLOSING,
-        Cause.FINISHED: Standing.ENDED,
+        Cause.WRITTEN: SubscriptionState.CLOSING,
+        Cause.CONFIRMED: SubscriptionState.ENDED,
+        Cause.CONNECTION_LOST: SubscriptionState.ENDED,
+        Cause.CLOSED: SubscriptionState.CLOSING,
+        Cause.FINISHED: SubscriptionState.ENDED,
     },
-    Standing.ENDED: {},
+    SubscriptionState.ENDED: {},
 }
 """For each state, the state that follows each cause. An ended subscription ignores all causes, which may come late. Any
 other missing pair is a defect of this package."""
 
-_ON_CONNECTION: Final = (Standing.ASKING, Standing.ACTIVE)
+_ON_CONNECTION: Final = (SubscriptionState.ASKING, SubscriptionState.ACTIVE)
 """States in which the subscribe request was written on the present connection."""
 
 
@@ -203,7 +203,7 @@ _REPLY_GRACE: Final = 0.5
 deadline."""
 
 
-BEHIND: Final = 10.0
+DUPLICATES_AFTER: Final = 10.0
 """For how many seconds after the end of a replaced connection the new one may still deliver messages that the old one
 has already delivered, because the network or the server of the new connection is slower. The same as the default of
 ``Renew.overlap``."""
@@ -221,11 +221,11 @@ class FeedClock(typing.Protocol):
         """Its clock."""
 
     @property
-    def was_asked_again(self) -> bool:
+    def was_resubscribed(self) -> bool:
         """Whether the subscription was requested again since its last message, because it was quiet."""
 
-    @was_asked_again.setter
-    def was_asked_again(self, value: bool) -> None: ...
+    @was_resubscribed.setter
+    def was_resubscribed(self, value: bool) -> None: ...
 
     def written(self) -> None:
         """Called when the request is written on the present connection."""
@@ -247,7 +247,7 @@ class SubscriptionFeed(Feed):
     """One subscription. It continues on later connections; during a renewal it has one feed for each connection.
 
     Attributes:
-        standing: its state. Assigned by the I/O thread.
+        state: its state. Assigned by the I/O thread.
         number: the number of the connection on which the present request was written; 0 while there is none.
         resume: whether to subscribe again on the next connection.
         quiet: the clock of ``quiet_after=``; None without this option.
@@ -283,7 +283,7 @@ class SubscriptionFeed(Feed):
             resume: see above.
             quiet: see above.
             identity: returns the identity of a message. If both connections of a renewal deliver messages with the same
-                identity, only the first of these messages is passed to the stream; see ``BEHIND``.
+                identity, only the first of these messages is passed to the stream; see ``DUPLICATES_AFTER``.
             request_timeout: seconds for the replies to later requests; None waits without a limit.
             requests: makes and ends the requests; its protocol finds subscription keys, and makes unsubscribe messages.
             table: the requests that have not ended.
@@ -293,7 +293,7 @@ class SubscriptionFeed(Feed):
             log: the client's log.
         """
         super().__init__(receivers.streams)
-        self.standing = Standing.NEW
+        self.state = SubscriptionState.NEW
         self.resume = resume
         self.quiet = quiet
         self.caller = Waiter()
@@ -355,8 +355,8 @@ class SubscriptionFeed(Feed):
             request = self._requests.make(message, deadline, match=_never, connection_number=connection_number)
         request.message = message if self._ask is None else copy.deepcopy(message)
         request.feed = request.waiter = self
-        request.takes_any = False
-        request.sent_before = self.standing is not Standing.NEW
+        request.ends_at_first_reply = False
+        request.sent_before = self.state is not SubscriptionState.NEW
         sample = 0 if protocol._sample_id is None else protocol._sample_id
         is_claimed = self._match is not None and not protocol._by_order
         self._is_reply_awaited = not is_claimed and protocol.stream_of(request.message, sample) is None
@@ -392,7 +392,7 @@ class SubscriptionFeed(Feed):
         if not self._requests.time_out(request):
             if request.outcome is FAILED:
                 # The request was lost with its connection and no new one was made.
-                phase = "queued" if self.standing is Standing.NEW else "waiting"
+                phase = "queued" if self.state is SubscriptionState.NEW else "waiting"
                 self.complete(None, self._requests.timeout_of(request, phase))
             elif self.caller.wait(Deadline.after(_REPLY_GRACE, time.monotonic())):
                 return
@@ -400,7 +400,7 @@ class SubscriptionFeed(Feed):
                 self._notify(None, self._requests.timeout_of(request, "waiting"))
         self.caller.wait(NEVER)
 
-    def departed(self, request: Request) -> None:
+    def id_assigned(self, request: Request) -> None:
         """Post that the request is about to be written, so that its messages may arrive at once. Runs on the writer's
         thread.
         """
@@ -431,13 +431,13 @@ class SubscriptionFeed(Feed):
         if error is not None and not self._is_resumable(error):
             self._notify(None, copy_exception(error))  # at once: the I/O thread may be busy in the user's code
 
-    def leave(self, stream: Stream) -> None:
+    def reader_closed(self, stream: Stream) -> None:
         """Called when the stream was closed by its reader, or ended."""
         self._streams.discard(stream)
         for one in (self._predecessor, self._successor):
-            if one is not None and one.standing is not Standing.ENDED:
+            if one is not None and one.state is not SubscriptionState.ENDED:
                 self._subscriptions.post(one.on_closed, None)
-        if self.standing is Standing.ENDED:
+        if self.state is SubscriptionState.ENDED:
             return
         self._subscriptions.post(self.on_closed, None)
         if self._callers:
@@ -465,7 +465,7 @@ class SubscriptionFeed(Feed):
             written_with: the connection's number, and the subscription key; None for a key that is not in the request.
         """
         number, key = written_with
-        if self._move(Cause.WRITTEN) and self.standing is Standing.ASKING:
+        if self._move(Cause.WRITTEN) and self.state is SubscriptionState.ASKING:
             self.number = number
             self._set_key(key)
             if self.quiet is not None:
@@ -475,18 +475,18 @@ class SubscriptionFeed(Feed):
 
     def on_reply(self, reply: Any) -> None:
         """Handle the reply, which ends the request."""
-        if self.standing is Standing.ENDED:
+        if self.state is SubscriptionState.ENDED:
             return
         request = self.request
         assert request is not None
         self.acknowledge(reply)
-        if self._key is None and self.standing is not Standing.CLOSING:
+        if self._key is None and self.state is not SubscriptionState.CLOSING:
             try:
                 self._set_key(self._requests.protocol.stream_of(request.message, request.id, reply))
             except Exception as error:  # raised by a user-defined protocol
                 self.on_failed(error)
                 return
-        if self._key is None and self._match is None and self.standing is not Standing.CLOSING:
+        if self._key is None and self._match is None and self.state is not SubscriptionState.CLOSING:
             self.on_failed(ValueError(
                 "The messages of this subscription can't be recognised: the protocol finds no subscription key in the "
                 f"reply {text_of(reply)}. Give match=."
@@ -497,7 +497,7 @@ class SubscriptionFeed(Feed):
 
     def on_lost(self, error: ConnectionLost) -> None:
         """Handle the end of the present connection."""
-        was_written = self.standing in _ON_CONNECTION
+        was_written = self.state in _ON_CONNECTION
         if self.quiet is not None:
             self.quiet.stopped()
         successor = self._successor
@@ -524,30 +524,30 @@ class SubscriptionFeed(Feed):
         """Called when the stream was closed by its reader, was garbage-collected, or ended."""
         request = self.request
         written_on = None if request is None or request.outcome is not None else request.written_on
-        if written_on is not None and self.standing in (Standing.NEW, Standing.LOST):
+        if written_on is not None and self.state in (SubscriptionState.NEW, SubscriptionState.LOST):
             # The writer has just assigned its id, and is about to post WRITTEN.
             self.on_written((written_on.number, None))
-        is_confirmed = self.standing is Standing.ACTIVE
+        is_confirmed = self.state is SubscriptionState.ACTIVE
         if not self._move(Cause.CLOSED):
             return
         self._subscriptions.remove(self)
         self._drop_key()
-        if self.standing is Standing.ENDED:
+        if self.state is SubscriptionState.ENDED:
             self._give_up(is_confirmed=is_confirmed)
 
     def on_failed(self, error: BaseException) -> None:
         """Handle a failed request. If it was lost with its connection, a new one is made on the next connection."""
-        if not self._is_resumable(error) or self.standing is Standing.CLOSING:
+        if not self._is_resumable(error) or self.state is SubscriptionState.CLOSING:
             self.on_finished(error)
 
     def on_finished(self, error: BaseException | None) -> None:
         """End the subscription. Unsubscribe only if its request has not ended, since the server may still receive the
         request.
         """
-        if self._successor is not None and self.standing is not Standing.CLOSING:
+        if self._successor is not None and self.state is not SubscriptionState.CLOSING:
             self._retire()
             return
-        request, is_confirmed = self.request, self.standing is Standing.ACTIVE
+        request, is_confirmed = self.request, self.state is SubscriptionState.ACTIVE
         if not self._move(Cause.FINISHED):
             return
         self._subscriptions.remove(self)
@@ -560,7 +560,7 @@ class SubscriptionFeed(Feed):
         self._notify(None, None if error is None else copy_exception(error))  # last: cleanup is complete
 
     def _confirm(self) -> None:
-        was_closing = self.standing is Standing.CLOSING
+        was_closing = self.state is SubscriptionState.CLOSING
         self._move(Cause.CONFIRMED)
         if was_closing:
             self._give_up(is_confirmed=True)
@@ -575,13 +575,13 @@ class SubscriptionFeed(Feed):
         Raises:
             RuntimeError: the table has no such transition, which is a defect of this package.
         """
-        before = self.standing
-        if before is Standing.ENDED:
+        before = self.state
+        if before is SubscriptionState.ENDED:
             return False
         after = TRANSITIONS[before].get(cause)
         if after is None:
             raise RuntimeError(f"No transition from the state {before.name} at {cause.name}; please report this.")
-        self.standing = after
+        self.state = after
         return True
 
     def _give_up(self, *, is_confirmed: bool) -> None:
@@ -621,7 +621,7 @@ class SubscriptionFeed(Feed):
         if self._is_overlapping:
             self._is_overlapping = False
             self._seen = self._seen if has_taken_over else None  # otherwise it would grow with each attempt
-            self._seen_until = time.monotonic() + BEHIND
+            self._seen_until = time.monotonic() + DUPLICATES_AFTER
 
     def succeed(self) -> SubscriptionFeed | None:
         """Return a feed that continues the subscription on the connection that is about to take over. This feed stays
@@ -632,13 +632,13 @@ class SubscriptionFeed(Feed):
             connection (``resume=False``), or it was closed.
         """
         stream = self._stream()
-        if self.standing not in _ON_CONNECTION or not self.resume or stream is None or self._successor is not None:
+        if self.state not in _ON_CONNECTION or not self.resume or stream is None or self._successor is not None:
             return None
         if not self._is_overlapping:  # the subscription was made after the second connection was dialled
             self.begin_overlap()
         self._is_overlapping = False
         successor = copy.copy(self)
-        successor.standing = Standing.LOST
+        successor.state = SubscriptionState.LOST
         successor.request = None
         successor.number, successor._key = 0, None
         successor._reply = ABSENT
@@ -648,15 +648,17 @@ class SubscriptionFeed(Feed):
             quiet.stopped()
             self.quiet, successor.quiet = None, quiet.renewed()
         successor._predecessor, self._successor = self, successor
-        stream._leave = successor.leave  # assigned after the two references, which `leave` reads
+        stream._reader_closed = (
+            successor.reader_closed
+        )  # assigned after the two references, which `reader_closed` reads
         return successor
 
     def _retire(self) -> None:
         """End this feed but not its stream, since the successor of this feed continues the subscription."""
         successor = self._successor
-        if self.standing is Standing.ENDED or successor is None:
+        if self.state is SubscriptionState.ENDED or successor is None:
             return
-        self.standing = TRANSITIONS[self.standing][Cause.FINISHED]
+        self.state = TRANSITIONS[self.state][Cause.FINISHED]
         self._subscriptions.remove(self)
         self._drop_key()
         successor._was_active = successor._was_active or self._was_active
@@ -664,7 +666,7 @@ class SubscriptionFeed(Feed):
         if self._seen is not None:
             # The new connection may deliver the same messages a little later than this one.
             successor._seen = {identity: True for identity, is_awaited in self._seen.items() if is_awaited} or None
-            successor._seen_until = time.monotonic() + BEHIND
+            successor._seen_until = time.monotonic() + DUPLICATES_AFTER
             self._seen = None
         if not self._callers:
             self._successor = None  # no thread in `wait` needs it; a chain of old feeds would stay in memory
@@ -673,7 +675,7 @@ class SubscriptionFeed(Feed):
         """Return whether no message with this identity was delivered since the renewal began.
 
         After the end of the replaced connection, an identity is remembered only if the new connection has not delivered
-        it yet: until the new connection delivers it, for at most ``BEHIND`` seconds.
+        it yet: until the new connection delivers it, for at most ``DUPLICATES_AFTER`` seconds.
         """
         assert self._identity is not None
         seen = self._seen
@@ -706,9 +708,9 @@ class SubscriptionFeed(Feed):
         key, no reply is needed: it becomes ``ACTIVE`` when its request is written. A later reply or message then
         confirms it.
         """
-        if self.standing is Standing.ACTIVE:
+        if self.state is SubscriptionState.ACTIVE:
             return self._predecessor is not None and not self._is_known
-        return self.standing is Standing.ASKING or self.standing is Standing.LOST
+        return self.state is SubscriptionState.ASKING or self.state is SubscriptionState.LOST
 
     @property
     def awaits_key(self) -> bool:
@@ -725,7 +727,7 @@ class SubscriptionFeed(Feed):
 
     def wants(self, message: Any) -> bool:
         """Return whether ``match`` accepts the message; if it raises, the subscription ends with that error."""
-        if self._match is None or self.standing not in _ON_CONNECTION:
+        if self._match is None or self.state not in _ON_CONNECTION:
             return False
         try:
             return bool(self._match(message))
@@ -740,9 +742,9 @@ class SubscriptionFeed(Feed):
     def item(self, value: Any, size: int, must_keep_reading: bool) -> None:
         """Deliver one of its messages."""
         self._is_known = True
-        if self.standing is Standing.CLOSING:  # a message confirms the subscription like a reply
+        if self.state is SubscriptionState.CLOSING:  # a message confirms the subscription like a reply
             self._confirm()
-        elif self.standing is not Standing.ENDED:
+        elif self.state is not SubscriptionState.ENDED:
             if self._callers:  # a message came instead of the reply
                 self._was_active = True
                 self._notify(None, None)
@@ -764,7 +766,7 @@ class SubscriptionFeed(Feed):
 
     # --- the I/O thread: requests ------------------------------------------------------------------------------------
 
-    def ask_again(self, writer: Writer, number: int) -> None:
+    def resubscribe(self, writer: Writer, number: int) -> None:
         """Subscribe again on a connection that is about to open.
 
         Args:
@@ -772,7 +774,7 @@ class SubscriptionFeed(Feed):
             number: the connection's number.
         """
         is_under_way = self.request is not None and self.request.outcome is None
-        if is_under_way or self.standing not in (Standing.NEW, Standing.LOST):
+        if is_under_way or self.state not in (SubscriptionState.NEW, SubscriptionState.LOST):
             return
         if self._stream() is None:
             self.on_closed()
@@ -782,7 +784,7 @@ class SubscriptionFeed(Feed):
             deadline, is_timed_later = self._deadline, False  # a thread waits inside subscribe() until then
         self._ask_on(writer, number, deadline, is_timed_later=is_timed_later)
 
-    def resubscribe(self, writer: Writer, number: int) -> None:
+    def resubscribe_after_quiet(self, writer: Writer, number: int) -> None:
         """Unsubscribe, and subscribe again on the same connection, since no message came for ``quiet_after`` seconds.
 
         Args:
@@ -793,7 +795,7 @@ class SubscriptionFeed(Feed):
         if stream is None:
             self.on_closed()
             return
-        if self.standing not in _ON_CONNECTION:  # it was closed a moment ago
+        if self.state not in _ON_CONNECTION:  # it was closed a moment ago
             return
         self._move(Cause.QUIET)
         self._drop_key()

@@ -59,7 +59,7 @@ class Member(Protocol):
     def on_lost(self, error: ConnectionLost) -> None:
         """Handle the end of the present connection."""
 
-    def ask_again(self, writer: Writer, number: int) -> None:
+    def resubscribe(self, writer: Writer, number: int) -> None:
         """Subscribe again on a connection that is about to open."""
 
     def begin_overlap(self) -> None:
@@ -110,7 +110,7 @@ class Subscriptions:
         # By the connection's number and the subscription key: two connections may use the same key.
         self._owners: dict[tuple[int, Hashable], tuple[Member, ...]] = {}
         self._has_new_keys = False  # since the last ``take_routed``
-        self._is_asking = False  # whether ``ask_again`` or ``renew`` runs
+        self._is_asking = False  # whether ``resubscribe`` or ``renew`` runs
 
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self.members))
@@ -139,7 +139,7 @@ class Subscriptions:
             function(argument)
 
     def apply(self, function: Callable[[Any], object], argument: Any) -> None:
-        """Apply all posted events, then this one. While ``ask_again`` or ``renew`` runs, only post it."""
+        """Apply all posted events, then this one. While ``resubscribe`` or ``renew`` runs, only post it."""
         self.events.append((function, argument))
         if not self._is_asking:
             self.apply_events()
@@ -224,7 +224,7 @@ class Subscriptions:
             if member.number == number:
                 member.on_lost(error)
 
-    def ask_again(self, writer: Writer, number: int) -> None:
+    def resubscribe(self, writer: Writer, number: int) -> None:
         """Send the subscribe request of every subscription again, on a connection that is about to open: after the
         messages of ``on_session``, before the queue.
 
@@ -239,7 +239,7 @@ class Subscriptions:
         self._is_asking = True
         try:
             for member in self:
-                member.ask_again(writer, number)
+                member.resubscribe(writer, number)
         finally:
             self._is_asking = False
 
@@ -260,7 +260,7 @@ class Subscriptions:
         the subscribe requests there. The members of the present connection stay until that connection ends. A member
         that has no request on any connection moves to the second one.
 
-        Args: see ``ask_again``.
+        Args: see ``resubscribe``.
         """
         self.apply_events()
         self._is_asking = True
@@ -269,7 +269,7 @@ class Subscriptions:
                 successor = member.succeed()
                 if successor is not None:
                     self.members[successor] = None
-                (successor or member).ask_again(writer, number)
+                (successor or member).resubscribe(writer, number)
         finally:
             self._is_asking = False
 

@@ -55,7 +55,7 @@ _KINDS: Final = {Opcode.TEXT: "message", Opcode.BINARY: "message", Opcode.PING: 
 
 
 class Recorder:
-    """Writes the recording of one client. Only the I/O thread may use it, except ``sent`` and ``full``."""
+    """Writes the recording of one client. Only the I/O thread may use it, except ``sent`` and ``is_full``."""
 
     __slots__ = ("_begun_at", "_connections", "_file", "_name", "_noted", "_notes", "_recording", "_redactor",
                  "_report", "_wake", "_whole", "_written")  # fmt: skip
@@ -105,7 +105,7 @@ class Recorder:
         self._wake()
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether the notes exceed ``MAX_BACKLOG``; then the I/O thread must write before more is sent. Any thread."""
         return self._noted - self._written > MAX_BACKLOG
 

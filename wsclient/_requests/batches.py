@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._errors import WebSocketClientError, copy_exception
 from .._rfc6455.frames import Opcode
-from .._sending.message import LOST, Carrier, Outgoing
+from .._sending.message import LOST, Outgoing, PayloadTarget
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
 from .request import CANCELLED, Completable, Request
@@ -34,7 +34,7 @@ class Batch(Outgoing):
 
     __slots__ = ("deadline", "members")
 
-    takes_any = False
+    ends_at_first_reply = False
 
     def __init__(self, members: list[Request], *, deadline: Deadline, connection_number: int | None) -> None:
         super().__init__(
@@ -76,7 +76,7 @@ class Batch(Outgoing):
         for member in self.members:
             member.put_on(progress, end)
 
-    def payload_for(self, connection: Carrier) -> bytes | None:
+    def payload_for(self, connection: PayloadTarget) -> bytes | None:
         """Return the array of the members that have not ended; None if all have. See ``Outgoing.payload_for``."""
         if self.connection_number is not None and self.connection_number != connection.number:
             self.discarded_as = LOST

@@ -36,6 +36,6 @@ class SharedIds:
         with this_thread.section, self._lock:
             return self._protocol.new_id()
 
-    def _passed(self, id: Any) -> None:
-        """See ``Protocol._passed``."""
-        self._protocol._passed(id)
+    def _reserve_id(self, id: Any) -> None:
+        """See ``Protocol._reserve_id``."""
+        self._protocol._reserve_id(id)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .._rfc6455.frames import Opcode
-from .._sending.message import LOST, Carrier, Outgoing
+from .._sending.message import LOST, Outgoing, PayloadTarget
 from ..protocols._encoding import Encoder
 from ..protocols._incoming import ABSENT
 from . import failures
@@ -70,7 +70,7 @@ class Request(Outgoing):
             the caller gave no id.
         match: returns True for the reply; replaces correlation by id.
         until: returns False for replies that are only an acknowledgement.
-        takes_any: whether it expects one reply and any reply ends it.
+        ends_at_first_reply: whether it expects one reply and any reply ends it.
         idempotent: whether it may be sent again after its connection was lost.
         deadline: limits the time in the queue, the time of writing and the time until the reply, together.
         waiter: receives the outcome.
@@ -90,9 +90,11 @@ class Request(Outgoing):
         sent_before: whether an earlier connection had written it, so that the server may have received it.
     """
 
-    __slots__ = ("batch", "caller_key", "counts_in_flight", "deadline", "encoder", "feed", "hint", "id",
-                 "idempotent", "last", "match", "message", "received_before", "sent_before", "stage", "takes_any",
-                 "until", "waiter", "written_on")  # fmt: skip
+    __slots__ = (
+        "batch", "caller_key", "counts_in_flight", "deadline", "encoder", "ends_at_first_reply", "feed", "hint", "id",
+        "idempotent", "last", "match", "message", "received_before", "sent_before", "stage", "until", "waiter",
+        "written_on",
+    )  # fmt: skip
 
     requests = 1
 
@@ -127,7 +129,7 @@ class Request(Outgoing):
         self.caller_key = None if id is None else key_of(id)
         self.match = match
         self.until = until
-        self.takes_any = until is None
+        self.ends_at_first_reply = until is None
         self.idempotent = idempotent
         self.deadline = deadline
         self.waiter: Completable | None = None
@@ -151,7 +153,7 @@ class Request(Outgoing):
         """Return the request itself."""
         return (self,)
 
-    def payload_for(self, connection: Carrier) -> bytes | None:
+    def payload_for(self, connection: PayloadTarget) -> bytes | None:
         """Assign the request its id, and return the payload that the connection is about to write.
 
         If the request can't be written, end it. Args and result are those of ``Outgoing.payload_for``.
@@ -161,10 +163,10 @@ class Request(Outgoing):
             connection.refuse(self, failures.ended_before())
             return None
         try:
-            if not connection.depart(self):
+            if not connection.assign_id(self):
                 return None
             if self.feed is not None:
-                self.feed.departed(self)
+                self.feed.id_assigned(self)
             if self.encoder is not None:
                 self.opcode, payload = self.encoder(self.id)
                 self.payload = payload

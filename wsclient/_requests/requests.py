@@ -3,7 +3,7 @@
 Guarantees:
     * Any thread may call a ``Requests``, unless a method names the one thread that may.
     * A reply, a timeout, a cancel, a lost connection and a close may occur at the same moment. The code that handles
-      one of them calls ``RequestTable.take`` first, and completes the waiter only if the result is True.
+      one of them calls ``RequestTable.end`` first, and completes the waiter only if the result is True.
     * No lock of this package is held while a waiter is completed or a message is queued. One exception: ``refuse`` ends
       a request that can't be written, while the write lock is held.
 """
@@ -29,7 +29,7 @@ from .._errors import (
 from .._options import DEFAULT
 from .._sending.message import LOST, Outgoing
 from .._threads.sections import this_thread
-from .._threads.thread import shielded
+from .._threads.thread import call_uninterrupted
 from .._threads.waiting import Deadline
 from .._validation import check_callable, check_seconds
 from ..protocols import Request as Wrapped
@@ -43,7 +43,7 @@ from .table import Clash, RequestTable
 
 if TYPE_CHECKING:
     from .._models import Disconnect
-    from .._sending.link import Link
+    from .._sending.connection_facts import ConnectionFacts
     from .._sending.sender import Sender
     from .._settings import Settings
     from .._stats import Counters
@@ -69,7 +69,7 @@ class Requests:
         table: the requests that have not ended.
     """
 
-    __slots__ = ("_commands", "_counters", "_ids", "_link", "_log", "_sender", "_settings", "protocol", "table")
+    __slots__ = ("_commands", "_counters", "_facts", "_ids", "_log", "_sender", "_settings", "protocol", "table")
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Requests:
         commands: Commands,
         settings: Settings,
         log: ClientLog,
-        link: Link,
+        facts: ConnectionFacts,
         counters: Counters,
     ) -> None:
         """
@@ -90,7 +90,7 @@ class Requests:
             commands: wakes the I/O thread, and gives it the command to drop a connection.
             settings: the client's ``request_timeout``.
             log: the client's log.
-            link: says why there is no connection.
+            facts: says why there is no connection.
             counters: count the messages received.
         """
         self.protocol = protocol
@@ -102,7 +102,7 @@ class Requests:
         self._commands = commands
         self._settings = settings
         self._log = log
-        self._link = link
+        self._facts = facts
         self._counters = counters
 
     # --- encoding ----------------------------------------------------------------------------------------------------
@@ -187,9 +187,9 @@ class Requests:
                 idempotent=idempotent,
                 connection_number=connection_number,
             )
-        if match is None and until is None and protocol._is_judge:
+        if match is None and until is None and protocol._decides_final:
             request.message = copy.deepcopy(message)
-            request.takes_any = False
+            request.ends_at_first_reply = False
         return request
 
     def make_batch(
@@ -249,9 +249,9 @@ class Requests:
         entry = Outgoing(opcode, payload, len(payload), expires_at, connection_number)
         entry.ids = protocol._ids_in(message)
         for id in entry.ids:
-            # `_passed` takes a lock. Inside a section this thread may take none; then `is_free` calls `_passed` later.
+            # `_reserve_id` takes a lock. Inside a section this thread may take none; then `is_free` calls it later.
             if not this_thread.inside():
-                self._ids._passed(id)
+                self._ids._reserve_id(id)
             self.table.check_free(id)
         return entry
 
@@ -293,13 +293,13 @@ class Requests:
                 return
             self.queue(request, request.deadline)
         except WebSocketClientError:
-            if not self.table.take(request, FAILED):
+            if not self.table.end(request, FAILED):
                 return  # the request has already ended, and its waiter is completed
             raise
         except BaseException:
             self.cancel(request, interrupted=True)
             raise
-        if request.discarded_as is LOST and self.table.take(request, FAILED):
+        if request.discarded_as is LOST and self.table.end(request, FAILED):
             raise self._not_queued(request)
         if not more:
             self._sender.write_queued()
@@ -378,7 +378,7 @@ class Requests:
             if entry.requests and deadline.passed(time.monotonic()):
                 raise self._no_room(entry) from error
             if sender.writer is None:
-                reason, cause = self._link.why_not_open()
+                reason, cause = self._facts.why_not_open()
                 text = f"{error} The queued messages are not sent, since {reason}."
                 raise SendQueueFull(text) from cause and copy_exception(cause)
             raise
@@ -386,13 +386,13 @@ class Requests:
             if evicted:
                 try:
                     self._fail_removed(evicted, failures.evicted)
-                except BaseException:  # an interrupt may have occurred before the shielded call began
+                except BaseException:  # an interrupt may have occurred before the uninterrupted call began
                     self._fail_removed(evicted, failures.evicted)
                     raise
         if entry.connection_number is not None and sender.is_too_late(entry):
             queue.withdraw(entry)  # its connection has ended, and no other one may send it
 
-    def send_unseen(self, message: Any, *, connection_number: int) -> None:
+    def send_ignoring_reply(self, message: Any, *, connection_number: int) -> None:
         """Send a message on one connection; if it is wrapped as a request, its reply is dropped.
 
         Args:
@@ -431,7 +431,7 @@ class Requests:
 
     # --- being written: the thread that holds the write lock ---------------------------------------------------------
 
-    def depart(self, written: WrittenRequests, request: Request) -> bool:
+    def assign_id(self, written: WrittenRequests, request: Request) -> bool:
         """Assign a request the id under which it is written, before its reply can come. False if it has ended.
 
         Ids are assigned here, so that they increase in the order of writing. Only the writer calls this.
@@ -446,13 +446,13 @@ class Requests:
         table, ids = self.table, self._ids
         request.received_before = self._counters.messages_received
         if request.match is not None:
-            return table.depart(request, request.id, written)
+            return table.assign_id(request, request.id, written)
         if request.caller_key is not None:
-            ids._passed(request.id)
-            return table.depart(request, request.id, written)
+            ids._reserve_id(request.id)
+            return table.assign_id(request, request.id, written)
         for _ in range(_MAX_ID_TRIES):
             try:
-                return table.depart(request, ids.new_id(), written)
+                return table.assign_id(request, ids.new_id(), written)
             except Clash:
                 continue
         raise ProtocolError(f"{type(self.protocol).__name__}.new_id() returned no id that is free.")
@@ -460,7 +460,7 @@ class Requests:
     def refuse(self, request: Request, error: BaseException) -> None:
         """End a request that can't be written, with an error. Only the writer calls this."""
         self.fail(request, error)
-        self.table.drop_place(request)
+        self.table.drop_position(request)
 
     def is_free(self, written: WrittenRequests, ids: Iterable[Any]) -> bool:
         """Return whether no request in flight has one of these ids.
@@ -475,7 +475,7 @@ class Requests:
         clash = next((id for id in ids if written.find(id) is not None), None)
         if clash is None:
             for id in ids:
-                self._ids._passed(id)
+                self._ids._reserve_id(id)
             return True
         # This thread holds the write lock, so it must not wait for a log handler.
         self._log.queue(logging.WARNING, "a message was not sent: a request with its id %r is in flight.", clash)
@@ -489,7 +489,7 @@ class Requests:
         Unlike the other methods that end a request, this method need not wake the I/O thread for a drain, since it runs
         on the I/O thread, which checks after each read whether the drain is complete.
         """
-        if not self.table.take(request, OK):
+        if not self.table.end(request, OK):
             return False
         if request.waiter is not None:
             request.waiter.complete(value, None)
@@ -499,7 +499,7 @@ class Requests:
 
     def fail(self, request: Request, error: BaseException) -> bool:
         """End a request with an error. False if it had already ended."""
-        if not self.table.take(request, FAILED):
+        if not self.table.end(request, FAILED):
             return False
         self._remove_from_queue(request)
         if request.waiter is not None:
@@ -509,7 +509,7 @@ class Requests:
 
     def time_out(self, request: Request) -> bool:
         """End a request whose deadline has passed. False if it had already ended."""
-        if not self.table.take(request, TIMED_OUT):
+        if not self.table.end(request, TIMED_OUT):
             return False
         self._remove_from_queue(request)
         error = self.timeout_of(request)
@@ -534,7 +534,7 @@ class Requests:
         if phase == "waiting" and (request.written_on is not None or not is_sent):
             reason = self._what_came(request)
         elif self._sender.writer is None and not (held and in_session):
-            reason, cause = self._link.why_not_open()
+            reason, cause = self._facts.why_not_open()
             if phase == "waiting":
                 reason = f"It could not be sent again: {reason}"
         elif self.protocol.max_in_flight is not None:
@@ -553,9 +553,9 @@ class Requests:
             return request.hint
         if request.last is not ABSENT:
             return "Replies came, but none was accepted as the last one (until=, or the protocol)"
-        number, unread = self._counters.unread
+        number, text = self._counters.unrecognised
         if request.match is None and number > request.received_before:
-            return unread
+            return text
         if not others:
             return "Meanwhile no message came"
         wanted = "had its id"
@@ -581,9 +581,9 @@ class Requests:
         An interrupt does not stop it half-way, since other threads may wait for the same requests.
         """
         try:
-            shielded(partial(self._time_out_all, entry))
-        except BaseException:  # an interrupt may have occurred before the shielded call began
-            shielded(partial(self._time_out_all, entry))
+            call_uninterrupted(partial(self._time_out_all, entry))
+        except BaseException:  # an interrupt may have occurred before the uninterrupted call began
+            call_uninterrupted(partial(self._time_out_all, entry))
             raise
 
     def _time_out_all(self, entry: Request | Batch) -> None:
@@ -602,7 +602,7 @@ class Requests:
         Returns:
             True if this call ended the request, and it may have been sent.
         """
-        if not self.table.take(request, CANCELLED):
+        if not self.table.end(request, CANCELLED):
             return False
         self._remove_from_queue(request)
         may_be_sent = request.written_on is not None  # the writer has taken it, and may not have written it yet
@@ -610,7 +610,7 @@ class Requests:
             if not interrupted or request.deadline.at is None:
                 given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
                 self._drop_if_by_order(request, given_up)
-            elif self.table.holds_place(request):
+            elif self.table.holds_position(request):
                 self._commands.wake()  # `take` has added a timer, which may shorten the wait of the I/O thread
         self._after_end()
         return may_be_sent
@@ -625,7 +625,7 @@ class Requests:
         removed: list[Outgoing] = []
         try:
             self._sender.queue.clear(removed)
-        finally:  # an interrupt may have occurred after some were removed, or before the shielded call began
+        finally:  # an interrupt may have occurred after some were removed, or before the uninterrupted call began
             try:
                 self._fail_removed(removed, failures.cleared)
             except BaseException:
@@ -658,7 +658,7 @@ class Requests:
 
     # --- the end of a connection, or of the client -------------------------------------------------------------------
 
-    def lose_written(self, written: WrittenRequests, disconnect: Disconnect) -> None:
+    def fail_written(self, written: WrittenRequests, disconnect: Disconnect) -> None:
         """End the requests that were written on the connection that is ending, since no reply can come any more.
         I/O thread only.
 
@@ -668,16 +668,16 @@ class Requests:
         """
         for request in self.table.everything():
             may_repeat = request.idempotent and request.connection_number is None
-            if request.written_on is written and request.written() and not may_repeat:
+            if request.written_on is written and request.is_written() and not may_repeat:
                 self.fail(request, failures.connection_lost(disconnect, sent=True))
 
-    def connection_ended(self, written: WrittenRequests, cut: Iterable[Outgoing], disconnect: Disconnect) -> None:
+    def connection_ended(self, written: WrittenRequests, unwritten: Iterable[Outgoing], disconnect: Disconnect) -> None:
         """Sort the requests of a connection that has ended: put back into the queue the requests that the next
         connection may send, and end the others. I/O thread only.
 
         Args:
             written: the requests in flight on the connection.
-            cut: messages that were not written completely, in order.
+            unwritten: messages that were not written completely, in order.
             disconnect: how it ended.
         """
         # A dict, so that a batch appears once. It goes back as a whole; members that have ended are skipped when it is
@@ -685,16 +685,16 @@ class Requests:
         back: dict[Outgoing, None] = {}
         for request in self.table.end_connection(written):
             if request.connection_number is not None:
-                self.fail(request, failures.connection_lost(disconnect, sent=request.written()))
-            elif not request.written():
-                pass  # it is in `cut`
+                self.fail(request, failures.connection_lost(disconnect, sent=request.is_written()))
+            elif not request.is_written():
+                pass  # it is in `unwritten`
             elif request.idempotent and request.outcome is None:
                 request.sent_before = True
                 request.written_on = None
                 back[request.batch or request] = None
             else:
                 self.fail(request, failures.connection_lost(disconnect, sent=True))
-        for entry in cut:
+        for entry in unwritten:
             requests = entry.reply_requests()
             ended = bool(requests) and all(
                 request.outcome is not None or (request.feed is not None and request.feed.is_superseded)
@@ -710,7 +710,7 @@ class Requests:
                     self.fail(request, failures.connection_lost(disconnect, sent=False))
         queue = self._sender.queue
         queue.restore(back)
-        for entry in queue.sweep(written.number):
+        for entry in queue.remove_unsendable(written.number):
             for request in entry.reply_requests():
                 self.fail(request, failures.connection_lost(disconnect, sent=False))
 
@@ -727,8 +727,8 @@ class Requests:
         """End the requests of messages that were removed from the queue. May be called again after an interrupt."""
         requests = [request for message in removed for request in message.reply_requests()]
         if requests:
-            shielded(partial(self._fail_all, requests, make_error))  # other threads wait for them
-        self._sender.progress.announce()
+            call_uninterrupted(partial(self._fail_all, requests, make_error))  # other threads wait for them
+        self._sender.changes.announce()
 
     def _fail_all(self, requests: Iterable[Request], make_error: Callable[[], BaseException]) -> None:
         for request in requests:
@@ -741,7 +741,7 @@ class Requests:
         if held is not None:
             reason = f"{reason}; {held}"
         if self._sender.writer is None:
-            reason = f"{reason}, and {self._link.why_not_open()[0]}"
+            reason = f"{reason}, and {self._facts.why_not_open()[0]}"
         request = entry.reply_requests()[0]
         return failures.timed_out("queued", self._name_of(request), request.deadline.seconds, reason)
 
@@ -768,5 +768,5 @@ class Requests:
         replies. If its reply never comes, the reply to a later request would be assigned to it.
         """
         written = request.written_on
-        if written is not None and self.table.holds_place(request):
+        if written is not None and self.table.holds_position(request):
             self._commands.order_drop(written.number, error)

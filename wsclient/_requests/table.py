@@ -2,7 +2,7 @@
 in flight, and ends each request once. Replies are looked up in the ``WrittenRequests`` of their connection.
 
 Guarantees:
-    * A request ends exactly once. Reply, timeout, cancel, loss and close may race: ``take`` returns True to the first
+    * A request ends exactly once. Reply, timeout, cancel, loss and close may race: ``end`` returns True to the first
       of them, whose outcome counts, and False to the others.
     * No callback is called while the lock is held. Three steps do not scan the requests: look-up, end, and reading the
       next deadline. So their cost does not depend on the number of requests in flight. Only rare steps scan:
@@ -179,7 +179,7 @@ class RequestTable:
         if known:
             raise _taken(id)
 
-    def depart(self, request: Request, id: Any, written: WrittenRequests) -> bool:
+    def assign_id(self, request: Request, id: Any, written: WrittenRequests) -> bool:
         """Record that a request is in flight on a connection, just before it is written. False if it has ended.
 
         Args:
@@ -214,15 +214,15 @@ class RequestTable:
             raise Clash(f"The id {id!r} is in flight already.")
         return True
 
-    def take(self, request: Request, outcome: str) -> bool:
+    def end(self, request: Request, outcome: str) -> bool:
         """End a request. True only for the first call for a request; that caller completes the waiter.
 
         If replies are correlated by order, a request that was written and ends without its reply keeps its position
         until its reply comes or the connection ends. If a cancelled request still keeps its position at its deadline,
         ``expire`` returns it.
         """
-        keeps_place = self.by_order and outcome is not OK
-        timer = self._timer(request) if keeps_place and outcome is CANCELLED else None
+        keeps_position = self.by_order and outcome is not OK
+        timer = self._timer(request) if keeps_position and outcome is CANCELLED else None
         with this_thread.section, self._lock:
             if self.handed_over:
                 self._take_handed_over()
@@ -240,13 +240,13 @@ class RequestTable:
             if not request.counts_in_flight:
                 request.counts_in_flight = True
                 written.uncounted -= 1
-            if is_in_flight and not keeps_place:
+            if is_in_flight and not keeps_position:
                 del written.by_id[key]
             if outcome is not OK and written is not None and request.match is None:
                 self._given_up[key] = None
                 if len(self._given_up) > _GIVEN_UP:
                     del self._given_up[next(iter(self._given_up))]
-            # The next assignments end the request. If an interrupt occurs before them, ``take`` can be called again.
+            # The next assignments end the request. If an interrupt occurs before them, ``end`` can be called again.
             was_waiting = stage is WAITING
             request.stage = outcome
             self.counts[outcome] += was_waiting
@@ -280,7 +280,7 @@ class RequestTable:
                     request.counts_in_flight = False
                     written.uncounted += 1
 
-    def drop_place(self, request: Request) -> None:
+    def drop_position(self, request: Request) -> None:
         """Remove an ended request from the order of replies, because its reply was received or can't come."""
         with this_thread.section, self._lock:
             written, key = request.written_on, _key_in_flight(request)
@@ -327,7 +327,7 @@ class RequestTable:
                 due.append(heapq.heappop(self.timers)[2])
         return due
 
-    def holds_place(self, request: Request) -> bool:
+    def holds_position(self, request: Request) -> bool:
         """Return whether a request that has ended still keeps its position in the order of replies."""
         written = request.written_on
         return request.stage in ENDED and written is not None and written.by_id.get(_key_in_flight(request)) is request
@@ -367,8 +367,8 @@ class RequestTable:
 
     def _rebuild_timers(self) -> None:
         if len(self.timers) <= 2 * (self.waiting + sum(len(one.by_id) for one in self._connections)) + _SLACK:
-            return  # not too large: `take` counts the requests of one connection, this line those of all connections
-        timers = [timer for timer in self.timers if timer[2].stage is WAITING or self.holds_place(timer[2])]
+            return  # not too large: `end` counts the requests of one connection, this line those of all connections
+        timers = [timer for timer in self.timers if timer[2].stage is WAITING or self.holds_position(timer[2])]
         heapq.heapify(timers)
         self.timers = timers
 

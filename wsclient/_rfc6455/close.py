@@ -7,8 +7,8 @@ import struct
 from typing import Final, NamedTuple
 
 __all__ = [
-    "CLOSE_CODES_WE_MAY_SEND",
     "MAX_CONTROL_PAYLOAD",
+    "SENDABLE_CLOSE_CODES",
     "Close",
     "CloseCode",
     "build_close_payload",
@@ -41,7 +41,7 @@ class CloseCode(enum.IntEnum):
 
 _APPLICATION_CODES: Final = range(3000, 5000)
 _CODES_ON_THE_WIRE: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *_APPLICATION_CODES})
-CLOSE_CODES_WE_MAY_SEND: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, *_APPLICATION_CODES})
+SENDABLE_CLOSE_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, *_APPLICATION_CODES})
 """Codes that ``close()`` accepts: those of RFC 6455 §7.4.1 that a client may need, and 3000-4999 (§7.4.2).
 
 The answer to a close frame of the server may have other codes, see ``Close.answer``."""
@@ -98,7 +98,7 @@ def check_close(code: int, reason: str) -> None:
     """
     if not isinstance(reason, str):
         raise TypeError(f"reason must be a str, not {type(reason).__name__}.")
-    if not isinstance(code, int) or code not in CLOSE_CODES_WE_MAY_SEND:
+    if not isinstance(code, int) or code not in SENDABLE_CLOSE_CODES:
         raise ValueError(f"code must be 1000-1003, 1007-1011 or 3000-4999, not {code!r} (RFC 6455 §7.4).")
     size = len(reason.encode())
     if size > MAX_CONTROL_PAYLOAD - 2:

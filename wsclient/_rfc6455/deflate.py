@@ -16,7 +16,9 @@ from typing import Any, Final, NamedTuple
 from .._validation import check_bool, check_count
 from .http11 import NAME_PATTERN
 
-__all__ = ["Agreement", "Deflate", "Deflater", "GaveUp", "Inflater", "TooMuch", "negotiate", "offer"]
+__all__ = [
+    "Agreement", "CompressionStopped", "Deflate", "Deflater", "InflatedTooLarge", "Inflater", "negotiate", "offer",
+]  # fmt: skip
 
 THRESHOLD: Final = 1024
 """Messages of fewer bytes are not compressed: it would cost more time than it saves. ``ws`` (npm) has this default."""
@@ -101,11 +103,11 @@ class Agreement(NamedTuple):
     server_resets: bool
 
 
-class TooMuch(Exception):
+class InflatedTooLarge(Exception):
     """A message inflates to more bytes than the limit. Internal: the public calls never raise it."""
 
 
-class GaveUp(Exception):
+class CompressionStopped(Exception):
     """The compression of a message was stopped, because the connection has ended."""
 
 
@@ -140,7 +142,7 @@ class Deflater:
             The payload of a frame with the bit ``RSV1``.
 
         Raises:
-            GaveUp: ``wanted`` returned False. The next call begins with a new compressor.
+            CompressionStopped: ``wanted`` returned False. The next call begins with a new compressor.
         """
         # None until the message is complete: after an exception the compressor contains a part of a message, and must
         # not be used again.
@@ -150,7 +152,7 @@ class Deflater:
         pieces = []
         for start in range(0, len(payload), PIECE):
             if wanted is not None and not wanted():
-                raise GaveUp
+                raise CompressionStopped
             pieces.append(compressor.compress(payload[start : start + PIECE]))
         pieces.append(compressor.flush(zlib.Z_SYNC_FLUSH))
         if not self._resets:
@@ -188,7 +190,7 @@ class Inflater:
             The decompressed bytes, in pieces.
 
         Raises:
-            TooMuch: more bytes would result. At most ``PIECE`` bytes beyond the limit were in memory.
+            InflatedTooLarge: more bytes would result. At most ``PIECE`` bytes beyond the limit were in memory.
             zlib.error: the bytes are not a deflate stream.
         """
         pieces: list[bytes] = []
@@ -199,7 +201,7 @@ class Inflater:
             piece = source.decompress(data, most)
             room -= len(piece)
             if room < 0:
-                raise TooMuch
+                raise InflatedTooLarge
             if piece:
                 pieces.append(piece)
             data = source.unconsumed_tail

@@ -19,7 +19,7 @@ from .._errors import MessageTooBig, ProtocolError
 from .._options import DEFAULT_LIMITS
 from . import masking
 from .close import MAX_CONTROL_PAYLOAD, Close, CloseCode, parse_close
-from .deflate import Inflater, TooMuch
+from .deflate import InflatedTooLarge, Inflater
 from .read_size import READ_SIZE, next_read_size
 
 __all__ = ["RSV1", "Failure", "MessageReader", "Opcode", "Received", "build_frame"]
@@ -167,7 +167,7 @@ class MessageReader:
     """Parses the server's bytes into messages. Only one thread may use it.
 
     Attributes:
-        appetite: the largest number of bytes that should be read for the next ``feed``.
+        read_size: the largest number of bytes that should be read for the next ``feed``.
         failure: the peer's first violation of the protocol, or its first message beyond a limit; None if there is none.
             Bytes fed after it are ignored.
         closed: whether a close frame was received; bytes after it are ignored (RFC 6455 §5.5.1).
@@ -177,7 +177,7 @@ class MessageReader:
 
     __slots__ = (
         "_fin", "_inflater", "_max_fast_size", "_max_fragments", "_max_inflated", "_max_size", "_message", "_missing",
-        "_tail", "appetite", "closed", "failure", "is_held",
+        "_tail", "closed", "failure", "is_held", "read_size",
     )  # fmt: skip
 
     def __init__(
@@ -203,7 +203,7 @@ class MessageReader:
         self._message: _Message | None = None  # the message that is not completely received yet
         self._missing = 0  # payload bytes of its present frame that are not received yet
         self._fin = True  # whether the present frame is the last one of the message
-        self.appetite = next_read_size(0, 0, 0)
+        self.read_size = next_read_size(0, 0, 0)
         self.failure: Failure | None = None
         self.closed = False
         self.is_held = False
@@ -271,7 +271,7 @@ class MessageReader:
             self._fail(CloseCode.INVALID_DATA, f"The server sent a text message that is not UTF-8 ({error.reason}).")
         except zlib.error as error:
             self._fail(CloseCode.INVALID_DATA, f"The server sent a message that can't be decompressed ({error}).")
-        except TooMuch:
+        except InflatedTooLarge:
             self._fail(
                 CloseCode.MESSAGE_TOO_BIG,
                 f"The server sent a message that inflates to more than the limit of {self._max_size} bytes; "
@@ -279,8 +279,8 @@ class MessageReader:
             )
         except _Broken as broken:
             self.failure = broken.failure
-        if arrived >= READ_SIZE or (arrived and self.appetite != READ_SIZE):  # otherwise `appetite` stays READ_SIZE
-            self.appetite = next_read_size(arrived, len(received), self._missing)
+        if arrived >= READ_SIZE or (arrived and self.read_size != READ_SIZE):  # otherwise `read_size` stays READ_SIZE
+            self.read_size = next_read_size(arrived, len(received), self._missing)
         return received
 
     def _fail(self, code: CloseCode, text: str) -> None:

@@ -36,7 +36,7 @@ __all__ = [
     "may_be_secret",
     "new_key",
     "redacted",
-    "refused",
+    "refusal_error",
 ]
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -169,7 +169,7 @@ def check_upgrade(response: Response, key: str, subprotocols: Sequence[str]) -> 
         HandshakeError: the status is not 101, a header is wrong, or the server chose none of the subprotocols.
     """
     if response.status != HTTPStatus.SWITCHING_PROTOCOLS:
-        raise refused(response)
+        raise refusal_error(response)
     headers = response.headers
     upgrades, connection_options = _tokens(headers.get("Upgrade", "")), _tokens(headers.get("Connection", ""))
     if upgrades != {"websocket"} or "upgrade" not in connection_options:
@@ -216,7 +216,7 @@ def is_retryable(status: int) -> bool:
     return not 400 <= status < 500 or status in _RETRYABLE_4XX
 
 
-def refused(response: Response) -> HandshakeError:
+def refusal_error(response: Response) -> HandshakeError:
     """The error for a response whose status is not 101."""
     phrase = f" {response.phrase}" if response.phrase else ""
     retry = is_retryable(response.status)

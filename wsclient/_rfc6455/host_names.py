@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from .._threads.imports import importing
+from .._threads.imports import import_lock
 
 __all__ = ["ascii_host"]
 
@@ -33,7 +33,7 @@ def ascii_host(host: str) -> str:
     if host.isascii() or _is_same_name(encoded, host):
         return encoded
     try:
-        with importing:
+        with import_lock:
             import idna
     except ImportError:
         raise ValueError(

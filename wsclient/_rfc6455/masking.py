@@ -17,7 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 
-from .._threads.imports import importing
+from .._threads.imports import import_lock
 
 __all__ = ["accelerated", "apply_mask", "forget_keys", "keys", "mask_in_python", "new_key"]
 
@@ -83,19 +83,19 @@ def _mask_and_count(data: bytes, key: bytes) -> bytes:
 def _accelerate() -> None:
     """Import the C function, unless another thread holds the lock for imports. An interrupt leaves no lock locked.
 
-    It does not wait for the lock ``importing``: another thread may hold it during a whole fork, and the frame that is
+    It does not wait for the lock ``import_lock``: another thread may hold it during a whole fork, and the frame that is
     being built would be delayed.
     """
     global apply_mask
     owned: list[bool] = []
     try:
-        owned.extend(map(importing.acquire, (False,)))
+        owned.extend(map(import_lock.acquire, (False,)))
         if owned[0]:
             apply_mask = mask_in_python  # stays in place if an interrupt ends the import
             apply_mask = accelerated() or mask_in_python
     finally:
         if owned and owned[0]:
-            importing.release()
+            import_lock.release()
 
 
 def accelerated() -> Callable[[bytes, bytes], bytes] | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .._threads.commands import Commands
     from .._threads.guard import Guard
-    from .link import Link, Replaced
+    from .connection_facts import ConnectionFacts, Replaced
     from .sender import Sender
 
 __all__ = ["Acknowledgements", "Delivery"]
@@ -93,12 +93,12 @@ class Delivery:
 class Acknowledgements:
     """Waits for the proof that messages of one client arrived, by means of marks in the send queue. Thread-safe."""
 
-    __slots__ = ("_commands", "_guard", "_has_pings", "_later", "_link", "_sender")
+    __slots__ = ("_commands", "_facts", "_guard", "_has_pings", "_later", "_sender")
 
     def __init__(
         self,
         sender: Sender,
-        link: Link,
+        facts: ConnectionFacts,
         guard: Guard,
         commands: Commands,
         later: Callable[[Callable[[Outgoing], object], Outgoing], object],
@@ -108,7 +108,7 @@ class Acknowledgements:
         """
         Args:
             sender: writes the marks.
-            link: holds the marks whose pong is awaited.
+            facts: holds the marks whose pong is awaited.
             guard: raises for calls that can't work in this state or on this thread.
             commands: wakes the I/O thread.
             later: calls a function with one argument on the I/O thread.
@@ -116,7 +116,7 @@ class Acknowledgements:
                 taken as the proof.
         """
         self._sender = sender
-        self._link = link
+        self._facts = facts
         self._guard = guard
         self._commands = commands
         self._later = later
@@ -140,7 +140,7 @@ class Acknowledgements:
         try:
             self._sender.queue.withdraw(entry, CANCELLED)
         finally:  # an interrupt may have occurred after the message was removed
-            self._sender.progress.announce()
+            self._sender.changes.announce()
             self._sender.message_removed()
         return entry.state in _NOT_SENT
 
@@ -214,7 +214,7 @@ class Acknowledgements:
         replaced = self._replaced(mark)
         if replaced is None or not (is_twin and replaced.has_answered):
             words = "The connection ended before flush() had proof that everything arrived."
-            raise ConnectionLost(words, disconnect=self._link.last if replaced is None else replaced.disconnect)
+            raise ConnectionLost(words, disconnect=self._facts.last if replaced is None else replaced.disconnect)
 
     def ping(self, timeout: float) -> float:
         """Send a ping and wait for the pong that answers it.
@@ -249,7 +249,7 @@ class Acknowledgements:
             self._forget_mark(mark)
         if mark.round_trip is None:
             words = "The connection ended before the pong came for ping()."
-            raise ConnectionLost(words, disconnect=self._link.last)
+            raise ConnectionLost(words, disconnect=self._facts.last)
         return mark.round_trip
 
     # --- marks -------------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ class Acknowledgements:
             arrived there: the mark becomes ``lost`` when it is queued.
         """
         sender = self._sender
-        self._link.proofs[mark] = None
+        self._facts.awaited_marks[mark] = None
         number = mark.connection_number  # read after the registration, since `span` may have changed it
         if number == sender.connection_number:
             return True
@@ -278,7 +278,7 @@ class Acknowledgements:
             replaced = self._replaced(mark)  # read after `retiring`
             if replaced is None or not replaced.has_answered:
                 return True
-        self._link.proofs.pop(mark, None)
+        self._facts.awaited_marks.pop(mark, None)
         return False
 
     def _make_twin(self, mark: Mark) -> Mark | None:
@@ -308,9 +308,9 @@ class Acknowledgements:
                 sender.queue.put(mark, Deadline(None), [], may_wait=False)
         except ClientClosed:
             return False
-        self._link.proofs[mark] = None
+        self._facts.awaited_marks[mark] = None
         sender.write_queued()
-        if self._link.paused:
+        if self._facts.paused:
             self._commands.wake()  # the pong must be read even if receive queues are full
         if sender.is_too_late(mark):
             sender.queue.withdraw(mark)
@@ -318,21 +318,21 @@ class Acknowledgements:
 
     def _forget_mark(self, mark: Mark) -> None:
         """Withdraw a mark that the caller no longer waits for; it is not sent if it is still queued."""
-        self._link.proofs.pop(mark, None)
+        self._facts.awaited_marks.pop(mark, None)
         number = mark.connection_number
         writer = None if number is None else self._sender.writer_of(number)
         if not self._sender.queue.withdraw(mark) and mark.key is not None and writer is not None:
             writer.forget_ping(mark.key)
 
-    def drop_decided(self) -> None:
-        """Remove the marks whose result is known (the pong came, or can't come any more). As long as ``Link.proofs``
-        contains a mark, full queues do not pause reading. I/O thread only.
+    def drop_finished_marks(self) -> None:
+        """Remove the marks whose result is known (the pong came, or can't come any more). As long as
+        ``ConnectionFacts.awaited_marks`` contains a mark, full queues do not pause reading. I/O thread only.
 
         The waiting thread removes its mark itself, unless an interrupt stops it first.
         """
-        for mark in list(self._link.proofs):
-            if mark.round_trip is not None or _is_over(mark) or (mark.key is None and mark.written()):
-                self._link.proofs.pop(mark, None)
+        for mark in list(self._facts.awaited_marks):
+            if mark.round_trip is not None or _is_over(mark) or (mark.key is None and mark.is_written()):
+                self._facts.awaited_marks.pop(mark, None)
 
     def span(self, old: int, new: int) -> None:
         """Extend each running ``flush()`` to both connections of a renewal, if its mark is still queued.
@@ -346,7 +346,7 @@ class Acknowledgements:
             old: the number of the connection that is replaced.
             new: that of the connection that takes over.
         """
-        for mark in list(self._link.proofs):
+        for mark in list(self._facts.awaited_marks):
             if mark.spans and mark.connection_number == old and mark.position is None and mark.discarded_as is None:
                 if mark.twin is not None and not self._has_arrived(mark.twin):
                     # The twin is from an earlier renewal. Its connection has ended without a proof, so the flush fails.
@@ -355,7 +355,7 @@ class Acknowledgements:
                     continue
                 mark.twin = twin = self._make_mark(old)
                 mark.connection_number = new
-                self._link.proofs[twin] = None
+                self._facts.awaited_marks[twin] = None
                 with contextlib.suppress(ClientClosed):  # then the flush ends as well
                     self._sender.queue.put_first(twin, behind_own=True)
 
@@ -367,19 +367,19 @@ class Acknowledgements:
     def _replaced(self, mark: Mark) -> Replaced | None:
         """Return how the connection of a mark ended. None if no renewal had replaced it, or if it has not ended."""
         number = mark.connection_number
-        return None if number is None else self._link.replaced.get(number)
+        return None if number is None else self._facts.replaced.get(number)
 
     def drop_marks(self, number: int) -> None:
         """Remove the marks of a connection that has ended. I/O thread only."""
-        for mark in list(self._link.proofs):
+        for mark in list(self._facts.awaited_marks):
             if mark.connection_number == number:
-                self._link.proofs.pop(mark, None)
+                self._facts.awaited_marks.pop(mark, None)
 
     def is_awaited(self, number: int) -> bool:
         """Return whether a thread waits for a pong on this connection. I/O thread only."""
         return any(
             one is not None and one.connection_number == number and one.round_trip is None and not _is_over(one)
-            for mark in list(self._link.proofs)
+            for mark in list(self._facts.awaited_marks)
             for one in (mark, mark.twin)
         )
 
@@ -394,7 +394,7 @@ class Acknowledgements:
         """
         state = self._guard.state.wait_while(_UNTIL_OPEN, deadline)
         if state in _UNTIL_OPEN:
-            reason, cause = self._link.why_not_open()
+            reason, cause = self._facts.why_not_open()
             failure = error(f"{call} waited {timeout:g} s for a connection; {reason}.", phase=Phase.QUEUED)
             failure.__cause__ = None if cause is None else copy_exception(cause)
             raise failure
@@ -405,7 +405,7 @@ class Acknowledgements:
         """Wait until a pong answers the mark or no pong can come; False if the deadline passed first, or the client has
         ended.
         """
-        with self._sender.progress.watch() as latch:
+        with self._sender.changes.watch() as latch:
             if mark.round_trip is not None or _is_over(mark):
                 return True
             if self._guard.state.current in FINAL:
@@ -414,7 +414,7 @@ class Acknowledgements:
 
     def _wait_for_change(self, entry: Outgoing, state: DeliveryState, deadline: Deadline) -> bool:
         """Wait until the entry's state changes; False if the deadline passed first, or the client has ended."""
-        with self._sender.progress.watch() as latch:
+        with self._sender.changes.watch() as latch:
             if entry.state != state:
                 return True
             if self._guard.state.current in FINAL:

@@ -14,7 +14,9 @@ from typing import Any, Final, Protocol
 from .._models import DeliveryState
 from .._rfc6455.frames import Opcode
 
-__all__ = ["CANCELLED", "EXPIRED", "LOST", "MESSAGE_BYTES", "Answer", "Carrier", "Mark", "Outgoing", "WriteProgress"]
+__all__ = [
+    "CANCELLED", "EXPIRED", "LOST", "MESSAGE_BYTES", "Answer", "Mark", "Outgoing", "PayloadTarget", "WriteProgress",
+]  # fmt: skip
 
 _CLOSE: Final = Opcode.CLOSE
 """Looked up once: access to an enum member costs more than the comparison that uses it."""
@@ -60,18 +62,18 @@ class WriteProgress:
         self.confirmed = max(self.confirmed, end)
 
 
-class Carrier(Protocol):
+class PayloadTarget(Protocol):
     """The part of a connection that ``Outgoing.payload_for`` uses.
 
     Attributes:
         number: the connection's number.
-        depart: assigns a request its id, just before it is written; False if the request has ended.
+        assign_id: assigns a request its id, just before it is written; False if the request has ended.
         refuse: ends a request that can't be written, with an error.
         is_free: whether no request in flight has one of these ids.
     """
 
     number: int
-    depart: Callable[[Any], bool]
+    assign_id: Callable[[Any], bool]
     refuse: Callable[[Any, BaseException], None]
     is_free: Callable[[Iterable[Any]], bool]
 
@@ -122,7 +124,7 @@ class Outgoing:
     feed: Any = None
     """Receives each of many replies; None if this message is not the request of a stream or subscription."""
 
-    takes_any = True
+    ends_at_first_reply = True
     """True if no reply is expected, or if the first reply ends the request, whatever that reply contains.
 
     The main thread may write only such messages (see ``Sender``). A message for which this is True has no ``feed``. So
@@ -163,7 +165,7 @@ class Outgoing:
             return UNKNOWN if progress.ended else WRITTEN
         return QUEUED
 
-    def written(self) -> bool:
+    def is_written(self) -> bool:
         """Return whether all of it was passed to the operating system."""
         position = self.position
         return position is not None and position[1] <= position[0].sent
@@ -176,7 +178,7 @@ class Outgoing:
         """Return the requests that it contains."""
         return ()
 
-    def payload_for(self, connection: Carrier) -> bytes | None:
+    def payload_for(self, connection: PayloadTarget) -> bytes | None:
         """Return the payload that the connection is about to write. Only the writer calls this.
 
         Args:

@@ -90,7 +90,7 @@ class Pause:
         self.ends.clear()
 
     def end_or_forget(self, now: float) -> float:
-        """Return the same as ``end``. If the pause is over, also remove it from ``ends``.
+        """Return the same as ``ends_at``. If the pause is over, also remove it from ``ends``.
 
         Other threads then no longer see that there was a pause, so the caller must make sure that the messages that
         waited are written.
@@ -98,12 +98,12 @@ class Pause:
         Args:
             now: the time on the monotonic clock.
         """
-        end = self.end(now)
+        end = self.ends_at(now)
         if end <= now:
             self._forget(now if self._is_allowed() else math.inf)
         return end
 
-    def end(self, now: float) -> float:
+    def ends_at(self, now: float) -> float:
         """Return when the pause ends; ``now`` if sending is not paused. For callers that write no messages.
 
         Args:

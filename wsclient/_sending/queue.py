@@ -512,7 +512,7 @@ class MessageQueue:
                 self._take_handed_over()
             return any(entry.queued and entry.connection_number == number for entry in self.entries)
 
-    def sweep(self, number: int | None) -> list[Outgoing]:
+    def remove_unsendable(self, number: int | None) -> list[Outgoing]:
         """Remove the messages that no connection will send; they are ``lost``.
 
         Args:

@@ -89,27 +89,29 @@ class Sender:
     The main thread writes less than others, because a KeyboardInterrupt may occur there. It writes a message only if
     the message may be written *alone*, which means: by ``Writer._write_alone``. If an interrupt ends this method, the
     data stays valid. There are three conditions: no code of a feed is called when the message gets its id
-    (``Outgoing.takes_any``), replies are not correlated by their order, and the connection is TCP without TLS,
-    compression or recording (``Writer.is_uncompressed_tcp``).
+    (``Outgoing.ends_at_first_reply``), replies are not correlated by their order, and the connection is TCP without
+    TLS, compression or recording (``Writer.is_uncompressed_tcp``).
 
     Attributes:
         queue: the send queue.
         writer: the ``Writer`` of the present connection; None while no connection is open. The I/O thread assigns it.
         retiring: the ``Writer`` of a connection that a renewal has replaced and that is still served; None if there is
             none. The I/O thread assigns it, before it increases ``connection_number``.
-        bound: messages that were taken from the queue, but that only the retiring connection may send, in order. The
-            I/O thread passes them to that connection's writer.
+        for_retiring: messages that were taken from the queue, but that only the retiring connection may send, in order.
+            The I/O thread passes them to that connection's writer.
         connection_number: how many connections were set up so far; the present connection has this number. The I/O
             thread assigns it.
         pace: limits how often threads write their own small messages.
         pause: until when messages are held back, on every connection.
-        progress: notifies the threads that wait for the state of a message to change, or for a pong.
+        changes: notifies the threads that wait for the state of a message to change, or for a pong.
         replies_in_order: whether replies are correlated by their order alone. If so, a request that ends without its
             reply ends the connection.
     """
 
-    __slots__ = ("_commands", "_guard", "bound", "connection_number", "pace", "pause", "progress", "queue",
-                 "replies_in_order", "retiring", "writer")  # fmt: skip
+    __slots__ = (
+        "_commands", "_guard", "changes", "connection_number", "for_retiring", "pace", "pause", "queue",
+        "replies_in_order", "retiring", "writer",
+    )  # fmt: skip
 
     def __init__(
         self, queue: MessageQueue, commands: Commands, guard: Guard, *, replies_in_order: bool = False
@@ -126,11 +128,11 @@ class Sender:
         self.queue = queue
         self.writer: Writer | None = None
         self.retiring: Writer | None = None
-        self.bound: list[Outgoing] = []  # each step is one atomic operation
+        self.for_retiring: list[Outgoing] = []  # each step is one atomic operation
         self.connection_number = 0
         self.pace = Pace()
         self.pause = Pause(commands)
-        self.progress = Notifier()
+        self.changes = Notifier()
         self.replies_in_order = replies_in_order
 
     def write_now(self, entry: Outgoing) -> bool:
@@ -139,9 +141,9 @@ class Sender:
         if writer is None or entry.expires_at is not None or entry.connection_number is not None:
             return False  # `MessageQueue` drops such messages when they expire, or when their connection ends
         in_main = self._guard.main_ident == get_ident()
-        # The main thread does not write a request with a feed, since an interrupt could stop `feed.departed()`
+        # The main thread does not write a request with a feed, since an interrupt could stop `feed.id_assigned()`
         # half-way; nor if replies are correlated by order, since an interrupt could remove a request from that order.
-        alone = entry.takes_any and writer.is_uncompressed_tcp and not self.replies_in_order
+        alone = entry.ends_at_first_reply and writer.is_uncompressed_tcp and not self.replies_in_order
         try:
             return (alone or not in_main) and writer.write_now(entry, alone=alone, in_main=in_main)
         finally:
@@ -200,7 +202,7 @@ class Sender:
             The end of a sentence; None if there is no such reason.
         """
         now = time.monotonic()
-        seconds = self.pause.end(now) - now
+        seconds = self.pause.ends_at(now) - now
         if seconds > 0 and not in_session:
             return f"pause_sending() holds messages back for {seconds:.3g} s more"
         rate = self.queue.rate
@@ -224,7 +226,7 @@ class Sender:
         retiring = self.retiring  # read after `connection_number`, see above
         return retiring if retiring is not None and retiring.write_progress.number == number else None
 
-    def without_bound(self, batch: list[Outgoing], number: int) -> list[Outgoing]:
+    def without_those_for_retiring(self, batch: list[Outgoing], number: int) -> list[Outgoing]:
         """Return those of these messages that the present connection may write. Pass the others, which only the
         retiring connection may send, to the I/O thread, which writes them on that connection.
 
@@ -237,17 +239,17 @@ class Sender:
             retiring = self.retiring
             if retiring is None or entry.connection_number != retiring.write_progress.number:
                 kept.append(entry)
-            elif not self._bind(entry):
+            elif not self._pass_to_retiring(entry):
                 kept.append(entry)  # that connection has ended meanwhile; the message becomes `lost` when it is framed
         self._commands.wake()
         return kept
 
-    def _bind(self, entry: Outgoing) -> bool:
+    def _pass_to_retiring(self, entry: Outgoing) -> bool:
         """Pass a message to the retiring connection. False if that has ended."""
-        self.bound.append(entry)
+        self.for_retiring.append(entry)
         if self.retiring is None:
             try:
-                self.bound.remove(entry)
+                self.for_retiring.remove(entry)
             except ValueError:  # the I/O thread has already taken it
                 return True
             return False
@@ -257,12 +259,12 @@ class Sender:
         """Write the messages of the retiring connection. I/O thread only."""
         retiring = self.retiring
         if retiring is not None:
-            for entry in self.take_bound():
+            for entry in self.take_for_retiring():
                 if not retiring.send_first(entry):
-                    self.bound.append(entry)  # the close frame is sent; see `take_bound`
+                    self.for_retiring.append(entry)  # the close frame is sent; see `take_for_retiring`
 
-    def take_bound(self) -> list[Outgoing]:
+    def take_for_retiring(self) -> list[Outgoing]:
         """Remove and return the messages of the retiring connection that were not passed to its writer. When it has
         ended, they are treated like its other messages that were not written. I/O thread only.
         """
-        return [self.bound.pop(0) for _ in range(len(self.bound))]
+        return [self.for_retiring.pop(0) for _ in range(len(self.for_retiring))]

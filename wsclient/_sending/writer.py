@@ -31,18 +31,18 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from .._rfc6455.deflate import GaveUp
+from .._rfc6455.deflate import CompressionStopped
 from .._rfc6455.frames import RSV1, Opcode, build_frame
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
 from .._threads.waiting import Deadline
-from .message import Carrier, Mark, Outgoing, WriteProgress
+from .message import Mark, Outgoing, PayloadTarget, WriteProgress
 from .pings import MAX_PINGS, Answered, Pings
 from .priority import MAX_ANSWERS, Urgent
 
 if TYPE_CHECKING:
     from .._models import Disconnect
-    from .._network.transport import Line
+    from .._network.transport import Transport
     from .._rfc6455.deflate import Deflater
     from .._stats import Counters
     from .._threads.waiting import Notifier
@@ -74,13 +74,13 @@ _NOTHING: Final = memoryview(b"")
 """What is left of a frame that was sent completely. An empty slice of the frame would keep the frame in memory."""
 
 
-class WriterBackend(Carrier, Protocol):
+class WriterBackend(PayloadTarget, Protocol):
     """The part of the client that a writer uses; see ``_connection.backend.ClientBackend`` for the attributes."""
 
     queue: MessageQueue
     pause: Pause
     bucket: TokenBucket | None
-    progress: Notifier
+    changes: Notifier
     counters: Counters
     protocol: MessageProtocol
     nudge: Callable[[bytes], object]
@@ -123,7 +123,7 @@ class WireTap(Protocol):
     def taken(self, entry: Outgoing, payload: bytes) -> None:
         """Called with a message that is being framed."""
 
-    def handed_over(self, batch: list[Outgoing]) -> bool:
+    def accepted(self, batch: list[Outgoing]) -> bool:
         """Record that the operating system has accepted more bytes of these messages. False if writing must pause
         until the I/O thread has written the recording.
         """
@@ -152,8 +152,8 @@ class Writer:
         "_deflater",
         "_is_closing",
         "_is_ending",
-        "_line",
         "_pings",
+        "_transport",
         "_write_lock",
         "blocked",
         "bucket",
@@ -168,11 +168,11 @@ class Writer:
     )  # fmt: skip
 
     def __init__(
-        self, line: Line, backend: WriterBackend, deflater: Deflater | None = None, tap: WireTap | None = None
+        self, transport: Transport, backend: WriterBackend, deflater: Deflater | None = None, tap: WireTap | None = None
     ) -> None:
         """
         Args:
-            line: the transport to which bytes are written.
+            transport: the transport to which bytes are written.
             backend: the client, which supplies messages.
             deflater: compresses them; None if compression was not negotiated.
             tap: records what is sent and received.
@@ -184,9 +184,9 @@ class Writer:
         self.blocked = False
         self.error: OSError | None = None
         self.is_open = False
-        self.is_uncompressed_tcp = line.is_plain and deflater is None and tap is None
+        self.is_uncompressed_tcp = transport.is_plain and deflater is None and tap is None
         self.tap = tap
-        self._line = line
+        self._transport = transport
         self._backend = backend
         # Guards all attributes below; `Urgent` and `Pings` also have guarantees of their own. No thread waits for it,
         # except in `end`, `wait_for_writer`, `take_subscriptions` and `flush_under_pressure`.
@@ -239,11 +239,11 @@ class Writer:
                         self._write_lock.release()
         finally:
             # Another thread may have failed to acquire the write lock and left its message queued; other threads may be
-            # waiting in `progress` for bytes to be written.
+            # waiting in `changes` for bytes to be written.
             queue = backend.queue
-            left = queue.entries or queue.handed_over or self.rest or self.urgent.entries or backend.progress.latches
+            left = queue.entries or queue.handed_over or self.rest or self.urgent.entries or backend.changes.latches
             if left and owned and owned[0] and not in_main:
-                backend.progress.announce()
+                backend.changes.announce()
                 self.flush()
             elif left and owned and owned[0]:
                 try:
@@ -263,7 +263,7 @@ class Writer:
         position = progress, progress.taken + len(rest)
         batch = [*self._batch, entry]  # an interrupt may have left messages that are not counted yet
         sent: list[int] = []
-        sending = map(self._line.sock.send, (rest,))
+        sending = map(self._transport.sock.send, (rest,))
         if self.bucket is not None:
             self.bucket.take(time.monotonic())
         entry.position = position
@@ -316,8 +316,8 @@ class Writer:
                     self._write()
                 finally:
                     self._write_lock.release()
-            if self._backend.progress.latches:
-                self._backend.progress.announce()
+            if self._backend.changes.latches:
+                self._backend.changes.announce()
         self._backend.wake()
 
     def flush_under_pressure(self) -> None:
@@ -363,7 +363,7 @@ class Writer:
         """Return when the pause ends; ``now`` if sending is not paused. If the pause is over and this connection is
         open, also forget the pause: this writer then writes the queue (see ``Pause.end_or_forget``).
         """
-        return self.pause.end_or_forget(now) if self.is_open else self.pause.end(now)
+        return self.pause.end_or_forget(now) if self.is_open else self.pause.ends_at(now)
 
     def _may_send(self) -> bool:
         """Return whether a message of the queue may be written now."""
@@ -421,7 +421,7 @@ class Writer:
         """
         try:
             self._frame(entries, recognised)
-        except GaveUp:
+        except CompressionStopped:
             self._break("the connection ended while a large message was compressed", entries)
         except BaseException:  # MemoryError, for example: frames are missing, so the byte stream is broken
             self._break("a frame could not be made", entries)
@@ -434,7 +434,7 @@ class Writer:
         rest = self.rest
         if rest:
             try:
-                sent = self._line.send(rest)
+                sent = self._transport.send(rest)
             except OSError as error:
                 self.error = error
                 self._backend.wake()
@@ -445,7 +445,7 @@ class Writer:
                 return
             self.write_progress.sent += sent
             rest = self.rest = rest[sent:] or _NOTHING
-            if self.tap is not None and not self.tap.handed_over(self._batch):
+            if self.tap is not None and not self.tap.accepted(self._batch):
                 self.blocked = True  # the socket has room, but the I/O thread must first write the recording
                 self._backend.wake()
         if not rest:
@@ -535,7 +535,7 @@ class Writer:
         return True
 
     @property
-    def is_flooded_by_replies(self) -> bool:
+    def is_flooded_by_answers(self) -> bool:
         """Whether too many bytes of answers to the peer's messages are queued, since the peer reads too slowly or
         ``rate=`` delays them.
         """
@@ -597,8 +597,8 @@ class Writer:
             this_thread.section,
             self._write_lock,
         ):  # a thread holds it for one non-blocking send(), after encoding and compression
-            written = [entry for entry in self._batch if entry.written()]
-            cut = [entry for entry in self._batch if not entry.written()] + self.urgent.take()
+            written = [entry for entry in self._batch if entry.is_written()]
+            cut = [entry for entry in self._batch if not entry.is_written()] + self.urgent.take()
             self._count(written)
             self.write_progress.ended = True
             self.is_open = False

@@ -1,9 +1,9 @@
 """Imports on first use, and the lock that prevents a fork during such an import.
 
 Guarantees:
-    * ``os.fork()`` waits while another thread of the process imports something under ``importing`` (importing the whole
-      client takes 60 ms). Without this, the child could inherit a partly imported module. The importing thread does not
-      exist in the child, so the next import of that module there would wait forever.
+    * ``os.fork()`` waits while another thread of the process imports something under ``import_lock`` (importing the
+      whole client takes 60 ms). Without this, the child could inherit a partly imported module. The importing thread
+      does not exist in the child, so the next import of that module there would wait forever.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from typing import Any, Final
 
 from .locks import interrupt_safe
 
-__all__ = ["check_has", "check_not_shadowed", "importing", "loaded"]
+__all__ = ["check_has", "check_not_shadowed", "import_lock", "import_public_name"]
 
 # This lock is held during each fork, and while a module that the client's threads need is imported on first use. It is
 # reentrant, since a signal handler that runs during an import may import too. A thread that holds it waits only for an
 # import or a fork.
-importing: Final = interrupt_safe(threading.RLock())
+import_lock: Final = interrupt_safe(threading.RLock())
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  (Windows has no fork)
-    os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)
+    os.register_at_fork(
+        before=import_lock.acquire, after_in_parent=import_lock.release, after_in_child=import_lock.release
+    )
 
 
 def check_not_shadowed(name: str, library: str) -> None:
@@ -72,7 +74,7 @@ def _shadowed(name: str, library: str, path: str | None) -> ImportError:
     return ImportError(text, name=name, path=path)
 
 
-def loaded(package: str, modules: Mapping[str, str], name: str) -> Any:
+def import_public_name(package: str, modules: Mapping[str, str], name: str) -> Any:
     """Import the object behind a public name of a package that loads its names on first use (PEP 562).
 
     Args:
@@ -88,6 +90,6 @@ def loaded(package: str, modules: Mapping[str, str], name: str) -> Any:
     """
     if name not in modules:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    with importing:
+    with import_lock:
         module = importlib.import_module(f".{modules[name]}", package)
     return getattr(module, name)

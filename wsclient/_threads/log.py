@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._errors import ProtocolError, printable, text_of
 from .sections import this_thread
-from .thread import shielded
+from .thread import call_uninterrupted
 from .waiting import Notifier
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class ClientLog:
     def start(self, starter: object) -> None:
         """Start the helper thread, unless there is one or no record waits. See ``Startable``."""
         if self._records:
-            shielded(self._start)
+            call_uninterrupted(self._start)
 
     def run_here(self) -> None:
         """Handle the records on this thread, unless the helper thread does."""

@@ -25,7 +25,7 @@ EXIT_TIMEOUT: Final = 1.0
 """Seconds that a client may take to close when the interpreter ends."""
 
 
-class Resident(Protocol):
+class RunningClient(Protocol):
     """The members of a running client that this module and ``wsclient.testing`` use."""
 
     @property
@@ -33,7 +33,7 @@ class Resident(Protocol):
         """The client's name."""
 
     @property
-    def ends(self) -> bool:
+    def is_ending(self) -> bool:
         """Whether ``close()`` was called, so that the client will end without further calls."""
 
     def after_fork(self) -> None:
@@ -48,36 +48,36 @@ class Resident(Protocol):
 
 
 _log = logging.getLogger("wsclient")
-_residents: dict[int, Resident] = {}
+_running_clients: dict[int, RunningClient] = {}
 
 
-def register(resident: Resident) -> None:
+def register(client: RunningClient) -> None:
     """Add a client to the running clients when it starts."""
-    _residents[id(resident)] = resident
+    _running_clients[id(client)] = client
 
 
-def unregister(resident: Resident) -> None:
+def unregister(client: RunningClient) -> None:
     """Remove a client from the running clients when it has ended."""
-    _residents.pop(id(resident), None)
+    _running_clients.pop(id(client), None)
 
 
 def _after_fork() -> None:
-    failed: list[tuple[Resident, Exception]] = []
-    for resident in list(_residents.values()):
+    failed: list[tuple[RunningClient, Exception]] = []
+    for client in list(_running_clients.values()):
         try:
-            resident.after_fork()
+            client.after_fork()
         except Exception as error:  # the other clients must still be marked
-            failed.append((resident, error))
-    _residents.clear()
+            failed.append((client, error))
+    _running_clients.clear()
     for one, failure in failed:  # not before: logging runs user code, which may raise
         _log.error("%r could not close its file descriptors in a forked child.", one, exc_info=failure)
 
 
 def _at_exit() -> None:
     raised: list[BaseException] = []
-    for resident in list(_residents.values()):
+    for client in list(_running_clients.values()):
         try:
-            _close_at_exit(resident)
+            _close_at_exit(client)
         except BaseException as error:  # the other clients must still be closed
             raised.append(error)
     for other in raised[1:]:
@@ -87,12 +87,12 @@ def _at_exit() -> None:
         raise raised[0]  # the interpreter prints it
 
 
-def _close_at_exit(resident: Resident) -> None:
+def _close_at_exit(client: RunningClient) -> None:
     try:
-        if not resident.ends:
-            warnings.warn(f"{resident!r} was never closed; use it in a with block.", ResourceWarning, stacklevel=1)
+        if not client.is_ending:
+            warnings.warn(f"{client!r} was never closed; use it in a with block.", ResourceWarning, stacklevel=1)
     finally:  # a warnings filter may turn the warning into an exception
-        resident.at_exit(EXIT_TIMEOUT)
+        client.at_exit(EXIT_TIMEOUT)
 
 
 atexit.register(_at_exit)

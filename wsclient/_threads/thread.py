@@ -24,13 +24,13 @@ from .locks import make_lock
 from .sections import this_thread
 from .waiting import Deadline, Latch, Notifier
 
-__all__ = ["Worker", "shielded"]
+__all__ = ["BackgroundThread", "call_uninterrupted"]
 
 _EXIT_TIMEOUT: Final = 1.0
 """Longest wait, in seconds, for the end of a thread that has finished its work; normally it takes microseconds."""
 
 
-class Worker:
+class BackgroundThread:
     """A daemon thread. All methods are thread-safe.
 
     Attributes:
@@ -69,7 +69,7 @@ class Worker:
         Raises:
             RuntimeError: the operating system can't create another thread.
         """
-        shielded(partial(self._start, starter))
+        call_uninterrupted(partial(self._start, starter))
 
     def run_here(self) -> None:
         """Do the work on the caller's thread, unless ``start`` or ``seal`` was called before."""
@@ -136,7 +136,7 @@ class Worker:
         self._changed.announce()
 
 
-def shielded(call: Callable[[], None]) -> None:
+def call_uninterrupted(call: Callable[[], None]) -> None:
     """Call a short function on a thread where no interrupt is raised, and wait for its return.
 
     A KeyboardInterrupt ends the wait; the function itself runs to its end, unless the interrupt came before its thread

@@ -19,9 +19,9 @@ import socket
 from _thread import get_ident
 from typing import Final
 
-__all__ = ["NOT_OURS", "Wakeup", "close_socket"]
+__all__ = ["CLOSED_BY_OTHER_CODE", "Wakeup", "close_socket"]
 
-NOT_OURS: Final = frozenset({errno.EBADF, errno.ENOTSOCK, getattr(errno, "WSAENOTSOCK", errno.ENOTSOCK)})
+CLOSED_BY_OTHER_CODE: Final = frozenset({errno.EBADF, errno.ENOTSOCK, getattr(errno, "WSAENOTSOCK", errno.ENOTSOCK)})
 """Error numbers which show that other code of the program has closed a descriptor of this package."""
 
 
@@ -103,7 +103,7 @@ def close_socket(sock: socket.socket) -> None:
     try:
         sock.getsockname()
     except OSError as error:
-        if error.errno in NOT_OURS:
+        if error.errno in CLOSED_BY_OTHER_CODE:
             sock.detach()
             return
     sock.close()

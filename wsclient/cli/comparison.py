@@ -12,7 +12,7 @@ from .._recording.redaction import REDACTED, normal
 from ..testing._replay.matching import ABSENT, Matcher, Message, same
 
 if TYPE_CHECKING:
-    from ..testing._replay.playing import Scene
+    from ..testing._replay.playing import RecordedStep
 
 __all__ = ["Expected", "differences", "with_secrets"]
 
@@ -39,19 +39,19 @@ class Expected:
         ids: the members that contain ids.
     """
 
-    def __init__(self, messages: Iterable[Scene], matcher: Matcher, ids: Sequence[str]) -> None:
-        self._left = [(scene, matcher.read(scene.message.payload)) for scene in messages]
+    def __init__(self, messages: Iterable[RecordedStep], matcher: Matcher, ids: Sequence[str]) -> None:
+        self._left = [(step, matcher.read(step.message.payload)) for step in messages]
         self._matcher = matcher
         self._ids = ids
 
     def __len__(self) -> int:
         return len(self._left)
 
-    def before(self, line: int) -> list[Scene]:
+    def before(self, line: int) -> list[RecordedStep]:
         """Return the recorded messages before a line of the file that have not been received."""
-        return [scene for scene, _ in self._left if scene.line < line]
+        return [step for step, _ in self._left if step.line < line]
 
-    def take(self, payload: str | bytes) -> tuple[Scene | None, list[str]]:
+    def take(self, payload: str | bytes) -> tuple[RecordedStep | None, list[str]]:
         """Assign a message.
 
         Args:
@@ -64,15 +64,15 @@ class Expected:
         found = self._find(got)
         if found is None:
             return None, [f"the recording has no such message: {printable(str(got))}"]
-        scene, wanted = self._left.pop(found)
+        step, wanted = self._left.pop(found)
         if self._matcher.same_but_ids(wanted, got):
-            return scene, []
-        return scene, differences(wanted, got, self._ids)
+            return step, []
+        return step, differences(wanted, got, self._ids)
 
-    def give_up(self, scenes: Iterable[Scene]) -> None:
+    def give_up(self, steps: Iterable[RecordedStep]) -> None:
         """Do not expect some messages any more."""
-        lines = {scene.line for scene in scenes}
-        self._left = [(scene, message) for scene, message in self._left if scene.line not in lines]
+        lines = {step.line for step in steps}
+        self._left = [(step, message) for step, message in self._left if step.line not in lines]
 
     def _find(self, got: Message) -> int | None:
         ids = set(self._matcher.ids_of(got.value))

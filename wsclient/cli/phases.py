@@ -22,7 +22,7 @@ from .._network import dial, tls
 from .._network import proxy as _proxy
 from .._network.lookup import Lookups, address_of
 from .._network.poller import READ, WRITE, Poller
-from .._network.transport import make_line
+from .._network.transport import make_transport
 from .._options import DEFAULT_LIMITS
 from .._threads.waiting import Deadline
 from .._threads.wakeup import Wakeup
@@ -428,7 +428,7 @@ class Path:
             bare = tls.without_certificate(context, had_authorities=tls.has_authorities(context))
             sock = tls.start_tls(sock, self._proxy.host, bare, self._waits, deadline)
         try:
-            _proxy.open_tunnel(make_line(sock), self._proxy, self._target, self._waits, deadline, self._lookups)
+            _proxy.open_tunnel(make_transport(sock), self._proxy, self._target, self._waits, deadline, self._lookups)
         except BaseException:
             sock.close()
             raise

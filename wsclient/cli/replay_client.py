@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from .._errors import WebSocketClientError, printable
 from .._recording import format as recording_format
 from .._recording.redaction import REDACTED, Redactor, normal
-from .._rfc6455.close import CLOSE_CODES_WE_MAY_SEND, CloseCode
+from .._rfc6455.close import SENDABLE_CLOSE_CODES, CloseCode
 from .._rfc6455.handshake import redacted
 from ..testing._replay.matching import Matcher
-from ..testing._replay.playing import CLIENT_CLOSE, CLOSE, CUT, EXPECT, SAY, Scene, scenes
+from ..testing._replay.playing import CLIENT_CLOSE, CLOSE, CUT, EXPECT, SEND, RecordedStep, recorded_steps
 from .comparison import Expected, with_secrets
 from .exits import CommandError, ExitCode
 from .pairs import id_names
@@ -77,7 +77,7 @@ def play(
     ids = id_names(connection.protocol)
     matcher = Matcher(Redactor((*session.redact, *ignore), session.keep), ids)
     scripts = [
-        _Script(recorded, scenes(recorded, matcher), _subprotocols(recorded, connection))
+        _Script(recorded, recorded_steps(recorded, matcher), _subprotocols(recorded, connection))
         for recorded in session.connections
     ]
     payloads = _payloads(scripts, _values(secrets))
@@ -96,13 +96,13 @@ class _Script:
     """One recorded connection, with its steps and the subprotocols to offer."""
 
     recorded: RecordedConnection
-    scenes: list[Scene]
+    steps: list[RecordedStep]
     subprotocols: tuple[str, ...]
 
     @property
-    def said(self) -> list[Scene]:
+    def said(self) -> list[RecordedStep]:
         """The server's messages."""
-        return [scene for scene in self.scenes if scene.what is SAY]
+        return [step for step in self.steps if step.what is SEND]
 
 
 def _subprotocols(recorded: RecordedConnection, connection: Connection) -> tuple[str, ...]:
@@ -131,13 +131,13 @@ def _payloads(scripts: Sequence[_Script], values: Mapping[str, Any]) -> dict[int
     payloads: dict[int, str | bytes] = {}
     missing: dict[str, int] = {}
     for script in scripts:
-        for scene in script.scenes:
-            if scene.what is EXPECT:
-                payloads[scene.line], names = with_secrets(scene.message.payload, values)
-                missing = {**dict.fromkeys(names, scene.line), **missing}
-                if not names and _is_redacted(payloads[scene.line]):
+        for step in script.steps:
+            if step.what is EXPECT:
+                payloads[step.line], names = with_secrets(step.message.payload, values)
+                missing = {**dict.fromkeys(names, step.line), **missing}
+                if not names and _is_redacted(payloads[step.line]):
                     raise CommandError(
-                        f"Line {scene.line} has a redacted value that --set can't replace; record the session again, "
+                        f"Line {step.line} has a redacted value that --set can't replace; record the session again, "
                         "with --keep NAME if the value is not secret."
                     )
     if missing:
@@ -235,33 +235,33 @@ class _Exchange:
                 client.close(self._close_code(), timeout=_CLOSE_TIMEOUT)
 
     def _play(self, client: Client) -> None:
-        scene = None
+        step = None
         try:
-            for scene in self._script.scenes:
-                if scene.what is EXPECT:
-                    self._await(scene)
-                    self._pause(scene)
-                    client.send(self._payloads[scene.line])
+            for step in self._script.steps:
+                if step.what is EXPECT:
+                    self._await(step)
+                    self._pause(step)
+                    client.send(self._payloads[step.line])
                     self._report.sent += 1
-                    self._now, self._recorded_at = time.monotonic(), scene.at
+                    self._now, self._recorded_at = time.monotonic(), step.at
             self._await(None)
-            self._end(client, scene)
+            self._end(client, step)
         except WebSocketClientError:
-            self._check_end(client, scene)
+            self._check_end(client, step)
 
-    def _await(self, until: Scene | None) -> None:
+    def _await(self, until: RecordedStep | None) -> None:
         """Wait for the server's messages that precede a step in the recording; None: for all."""
-        line = until.line if until is not None else 1 + max((one.line for one in self._script.scenes), default=0)
+        line = until.line if until is not None else 1 + max((one.line for one in self._script.steps), default=0)
         while left := self._expected.before(line):
-            took = max(0.0, max(scene.at for scene in left) - self._recorded_at)
+            took = max(0.0, max(step.at for step in left) - self._recorded_at)
             if not self._take(self._now + took + self.timeout):
-                for scene in left:
-                    self._report.differ(self._number, scene.line, f"not received: {printable(str(scene.message))}")
+                for step in left:
+                    self._report.differ(self._number, step.line, f"not received: {printable(str(step.message))}")
                 self._expected.give_up(left)
 
-    def _pause(self, scene: Scene) -> None:
+    def _pause(self, step: RecordedStep) -> None:
         if self._speed is not None:
-            self._read_until(self._now + max(0.0, scene.at - self._recorded_at) / self._speed)
+            self._read_until(self._now + max(0.0, step.at - self._recorded_at) / self._speed)
 
     def _read_until(self, end: float) -> None:
         while self._take(end):
@@ -273,15 +273,15 @@ class _Exchange:
             payload = self._stream.get(max(0.0, end - time.monotonic()))
         except TimeoutError:
             return False
-        scene, phrases = self._expected.take(payload)
+        step, phrases = self._expected.take(payload)
         self._report.received += not phrases
         for phrase in phrases:
-            self._report.differ(self._number, None if scene is None else scene.line, phrase)
+            self._report.differ(self._number, None if step is None else step.line, phrase)
         return True
 
-    def _end(self, client: Client, last: Scene | None) -> None:
+    def _end(self, client: Client, last: RecordedStep | None) -> None:
         """Wait for the end of the connection, if the server closed it; else for further messages."""
-        steps = self._script.scenes
+        steps = self._script.steps
         if last is None or last.what is not CLOSE:  # a cut may have been a fault of the network
             has_end = len(steps) > 1 and steps[-1].what in (CLIENT_CLOSE, CUT)
             self._read_until(time.monotonic() + (min(steps[-1].at - steps[-2].at, _LINGER) if has_end else 0.0))
@@ -293,9 +293,9 @@ class _Exchange:
             f"recorded: {_ended(last.code, str(last.message.payload))}; now: it did not end",
         )
 
-    def _check_end(self, client: Client, reached: Scene | None) -> None:
+    def _check_end(self, client: Client, reached: RecordedStep | None) -> None:
         """The connection has ended: compare how."""
-        last = self._script.scenes[-1] if self._script.scenes else None
+        last = self._script.steps[-1] if self._script.steps else None
         disconnect = client.last_disconnect
         code, reason = (None, "") if disconnect is None else (disconnect.code, disconnect.reason)
         if reached is last and last is not None and not len(self._expected) and last.what in (CLOSE, CUT):
@@ -320,8 +320,8 @@ class _Exchange:
             )
 
     def _close_code(self) -> int:
-        last = self._script.scenes[-1] if self._script.scenes else None
-        if last is not None and last.what is CLIENT_CLOSE and last.code in CLOSE_CODES_WE_MAY_SEND:
+        last = self._script.steps[-1] if self._script.steps else None
+        if last is not None and last.what is CLIENT_CLOSE and last.code in SENDABLE_CLOSE_CODES:
             return int(last.code or CloseCode.NORMAL)
         return int(CloseCode.NORMAL)
 

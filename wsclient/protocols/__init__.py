@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .._threads.imports import loaded
+from .._threads.imports import import_public_name
 from ._base import Protocol
 from ._fifo import Fifo
 from ._graphql import GraphQLTransportWs
@@ -76,7 +76,7 @@ _MODULE_OF: Final = {
 if not TYPE_CHECKING:  # pragma: no branch  (it is False at run time)
 
     def __getattr__(name: str) -> Any:
-        value = loaded(__name__, _MODULE_OF, name)
+        value = import_public_name(__name__, _MODULE_OF, name)
         globals()[name] = value  # several threads may do this at the same time, with the same object
         return value
 

@@ -57,7 +57,7 @@ class Protocol:
     _binary = False  # whether JSON in binary messages is decoded
     _batches = False  # whether a list of requests may be sent as one message
     _max_batch = MAX_BATCH  # how many messages a payload may contain
-    _is_judge = False  # whether ``final`` is overridden; set when a client is made for this object
+    _decides_final = False  # whether ``final`` is overridden; set when a client is made for this object
     _sample_id: Any = None  # for trial encodings; it is never sent
     _successor: Protocol | None = None  # the copy that encodes new messages since a renewal
 
@@ -243,7 +243,7 @@ class Protocol:
         """Called when a client is made for this object, before any other thread calls ``new_id``."""
         self.json = codec
         self._max_batch = max_batch
-        self._is_judge = self._overrides_final()
+        self._decides_final = self._overrides_final()
         if self._encodes_by_id():
             with contextlib.suppress(NotImplementedError):  # the protocol has no requests
                 self._sample_id = self.new_id()
@@ -280,7 +280,7 @@ class Protocol:
         """Whether ``final`` is overridden, so that requests must keep a copy of their message for it."""
         return type(self).final is not Protocol.final
 
-    def _passed(self, id: Any) -> None:
+    def _reserve_id(self, id: Any) -> None:
         """Called on any thread when a message is sent whose id the caller chose.
 
         ``new_id`` must never return this id.

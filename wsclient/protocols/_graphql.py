@@ -82,7 +82,7 @@ class GraphQLTransportWs(Protocol):
         """The operation's id: its results have this id, and the server sends no acknowledgement before them."""
         return id
 
-    def _passed(self, id: Any) -> None:
+    def _reserve_id(self, id: Any) -> None:
         if isinstance(id, str) and id.isdecimal() and id.isascii():
             self._numbers.step_over(int(id[:17]))
 

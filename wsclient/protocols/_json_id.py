@@ -147,7 +147,7 @@ class JsonId(Protocol):
             raise ValueError(f"The request's {self._key[-1]!r} must be a string or a number, not {id!r}.")
         return id
 
-    def _passed(self, id: Any) -> None:
+    def _reserve_id(self, id: Any) -> None:
         if isinstance(id, str) and self._ids is str and id.isdecimal() and id.isascii():
             id = int(id[:17])
         if isinstance(id, (int, float)):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .._threads.imports import loaded
+from .._threads.imports import import_public_name
 
 if TYPE_CHECKING:
     from ._fault_proxy.proxy import FaultProxy
@@ -43,7 +43,7 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         try:
-            return loaded(__name__, _MODULE_OF, name)
+            return import_public_name(__name__, _MODULE_OF, name)
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f"testing.{name} needs {error.name}: pip install 'wsclient-sdk[testing]'", name=error.name

@@ -17,7 +17,7 @@ from typing import Any, Final
 from .._threads import processes
 from .._threads.waiting import Deadline, Latch
 
-__all__ = ["Belongings", "close_clients", "describe", "left_since"]
+__all__ = ["Resources", "close_clients", "describe", "left_since"]
 
 GRACE: Final = 2.0
 """Seconds that the threads of a client closed with ``wait=False``, or of a test's server, may take to end."""
@@ -41,7 +41,7 @@ imports open some."""
 
 
 @dataclass
-class Belongings:
+class Resources:
     """The resources that exist at one moment.
 
     Attributes:
@@ -55,25 +55,25 @@ class Belongings:
     descriptors: set[tuple[int, str]] = field(default_factory=set)
 
     @classmethod
-    def now(cls) -> Belongings:
+    def now(cls) -> Resources:
         """The resources of this process now."""
-        belongings = cls.of_clients()
-        belongings.descriptors = set(_descriptors())
-        return belongings
+        resources = cls.of_clients()
+        resources.descriptors = set(_descriptors())
+        return resources
 
     @classmethod
-    def of_clients(cls) -> Belongings:
+    def of_clients(cls) -> Resources:
         """Only clients and their threads, for test suites that leave sockets to the garbage collector."""
         threads = {thread for thread in threading.enumerate() if _THREADS.search(thread.name)}
-        return cls(set(processes._residents.values()), threads)
+        return cls(set(processes._running_clients.values()), threads)
 
-    def without(self, others: Belongings) -> Belongings:
+    def without(self, others: Resources) -> Resources:
         """The resources that are new since ``others``, except new threads of clients that existed then."""
         theirs = tuple(f"{client.name}-" for client in others.clients)
         threads = {thread for thread in self.threads - others.threads if not thread.name.startswith(theirs)}
-        return Belongings(self.clients - others.clients, threads, self.descriptors - others.descriptors)
+        return Resources(self.clients - others.clients, threads, self.descriptors - others.descriptors)
 
-    def add(self, others: Belongings) -> None:
+    def add(self, others: Resources) -> None:
         """Add these resources."""
         self.clients |= others.clients
         self.threads |= others.threads
@@ -83,7 +83,7 @@ class Belongings:
         return bool(self.clients or self.threads or self.descriptors)
 
 
-def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belongings] = Belongings.now) -> Belongings:
+def left_since(before: Resources, grace: float = GRACE, now: Callable[[], Resources] = Resources.now) -> Resources:
     """The resources that exist now and did not exist before, after a wait for those that are about to be released.
 
     Three kinds of resources may be about to be released: clients whose ``close()`` was called, threads of closed
@@ -105,7 +105,7 @@ def left_since(before: Belongings, grace: float = GRACE, now: Callable[[], Belon
     deadline = Deadline.after(grace, time.monotonic())
     never = Latch()  # never opened: nothing reports that a file descriptor was closed, so the check is repeated
     left = now().without(before)
-    while left and all(client.ends for client in left.clients) and not deadline.passed(time.monotonic()):
+    while left and all(client.is_ending for client in left.clients) and not deadline.passed(time.monotonic()):
         never.wait(deadline.sooner(Deadline.after(_PAUSE, time.monotonic())))
         left = now().without(before)
     if left.descriptors and any(thread.name.endswith(_LOOKUP) for thread in threading.enumerate()):
@@ -119,7 +119,7 @@ def close_clients(clients: Iterable[Any]) -> None:
         client.close(1000, "", 0, wait=True)
 
 
-def describe(left: Belongings) -> str:
+def describe(left: Resources) -> str:
     """The text of the failure: for each remaining resource one sentence, which says how to release it."""
     lines = ["The test did not clean up:"]
     lines += [f"  {client!r} is open: close() it, or use it in a with block." for client in left.clients]

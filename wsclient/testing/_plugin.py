@@ -16,14 +16,14 @@ import pytest
 
 if TYPE_CHECKING:
     from ._fault_proxy.proxy import FaultProxy
-    from ._leaks import Belongings
+    from ._leaks import Resources
     from ._replay.replay import Replay
     from ._servers.server import Server
 
 __all__: list[str] = []
 
 MARKER: Final = "ws_no_leaks"
-_BEFORE: Final[pytest.StashKey[Belongings]] = pytest.StashKey()
+_BEFORE: Final[pytest.StashKey[Resources]] = pytest.StashKey()
 
 
 @pytest.fixture
@@ -73,9 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     """List the resources before the test's fixtures are set up."""
     if item.get_closest_marker(MARKER) is not None:
-        from ._leaks import Belongings
+        from ._leaks import Resources
 
-        item.config.stash[_BEFORE] = Belongings.now()
+        item.config.stash[_BEFORE] = Resources.now()
     return (yield)
 
 
@@ -87,13 +87,13 @@ def pytest_fixture_setup(
     before = None if fixturedef.scope == "function" else request.config.stash.get(_BEFORE, None)
     if before is None:
         return (yield)
-    from ._leaks import Belongings
+    from ._leaks import Resources
 
-    earlier = Belongings.now()
+    earlier = Resources.now()
     try:
         return (yield)
     finally:
-        before.add(Belongings.now().without(earlier))
+        before.add(Resources.now().without(earlier))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

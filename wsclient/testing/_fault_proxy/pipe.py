@@ -10,7 +10,7 @@ import random
 import socket
 from typing import Any, Final
 
-from .._servers.sockets import abort
+from .._servers.sockets import close_with_reset
 from .shaping import Flow, Shape
 
 __all__ = ["DOWN", "UP", "Address", "Pipe"]
@@ -41,13 +41,15 @@ class Pipe:
 
     __slots__ = ("_addresses", "connected", "far", "flows", "near", "shut", "stuck")
 
-    def __init__(self, near: socket.socket, addresses: list[Address], shape: Shape, chance: random.Random) -> None:
+    def __init__(
+        self, near: socket.socket, addresses: list[Address], shape: Shape, random_numbers: random.Random
+    ) -> None:
         near.setblocking(False)
         _send_at_once(near)
         self.near = near
         self.far: socket.socket | None = None
         self.connected = False
-        self.flows = {UP: Flow(shape, chance), DOWN: Flow(shape, chance)}
+        self.flows = {UP: Flow(shape, random_numbers), DOWN: Flow(shape, random_numbers)}
         self.shut: set[str] = set()
         self.stuck: set[str] = set()
         self._addresses = list(addresses)
@@ -141,7 +143,7 @@ class Pipe:
     def abort(self) -> None:
         """End both sides with a RST."""
         for sock in self.sockets():
-            abort(sock)
+            close_with_reset(sock)
 
     def close(self) -> None:
         """Close both sides."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..._network.poller import READ, WRITE
-from .._servers.sockets import abort
+from .._servers.sockets import close_with_reset
 from .linger import Linger
 from .pipe import DOWN, UP, Address, Pipe
 from .proxy_stats import ProxyStats
@@ -56,7 +56,7 @@ class Relay:
         faults: the present faults.
     """
 
-    __slots__ = ("_addresses", "_chance", "_counts", "_linger", "_pipes", "_selector", "faults")
+    __slots__ = ("_addresses", "_counts", "_linger", "_pipes", "_random_numbers", "_selector", "faults")
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Relay:
         self._selector = selector
         self._linger = linger
         self._addresses = addresses
-        self._chance = random.Random(seed)  # noqa: S311 - repeatable jitter, not a secret
+        self._random_numbers = random.Random(seed)  # noqa: S311 - repeatable jitter, not a secret
         self._counts: Counter[str] = Counter()
         self._pipes: dict[Pipe, None] = {}
 
@@ -120,10 +120,10 @@ class Relay:
         """Add the connection of a client, or refuse it."""
         if self.faults.refusing:
             self._counts["refused"] += 1
-            abort(near)
+            close_with_reset(near)
             return
         self._counts["accepted"] += 1
-        self._pipes[Pipe(near, self._addresses, self.faults.shape, self._chance)] = None
+        self._pipes[Pipe(near, self._addresses, self.faults.shape, self._random_numbers)] = None
 
     def handle_event(self, pipe: Pipe, descriptor: int) -> None:
         """Handle an event of one of a connection's sockets."""

@@ -49,18 +49,20 @@ class Flow:
         size: the number of bytes in transit.
     """
 
-    __slots__ = ("_credit", "_credited_at", "_ended", "_limit", "_pieces", "_random", "_released_at", "shape", "size")
+    __slots__ = (
+        "_credit", "_credited_at", "_ended", "_limit", "_pieces", "_random_numbers", "_released_at", "shape", "size",
+    )  # fmt: skip
 
-    def __init__(self, shape: Shape, chance: random.Random, limit: int = BUFFER_SIZE) -> None:
+    def __init__(self, shape: Shape, random_numbers: random.Random, limit: int = BUFFER_SIZE) -> None:
         """
         Args:
             shape: latency, jitter and bandwidth.
-            chance: the random numbers for the jitter; seeded, so that a run can be repeated.
+            random_numbers: for the jitter; seeded, so that a run can be repeated.
             limit: the largest number of bytes in transit.
         """
         self.shape = shape
         self.size = 0
-        self._random = chance
+        self._random_numbers = random_numbers
         self._limit = limit
         self._pieces: deque[tuple[float, memoryview]] = deque()
         self._released_at = float("-inf")  # when the newest piece becomes due
@@ -130,7 +132,7 @@ class Flow:
         shape = self.shape
         delay = shape.latency
         if shape.jitter:
-            delay += self._random.uniform(-shape.jitter, shape.jitter)
+            delay += self._random_numbers.uniform(-shape.jitter, shape.jitter)
         self._released_at = max(self._released_at, now + max(0.0, delay))
         return self._released_at
 

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 from ..._recording.format import RECEIVED, SENT, Entry, RecordedConnection
 from .matching import Ids, Matcher, Message, recorded
 
-__all__ = ["CLOSE", "CUT", "PING", "SAY", "LenientPlayer", "Player", "Step", "StrictPlayer"]
+__all__ = ["CLOSE", "CUT", "PING", "SEND", "LenientPlayer", "Player", "Step", "StrictPlayer"]
 
-SAY: Final = "say"
+SEND: Final = "send"
 PING: Final = "ping"
 CLOSE: Final = "close"
 CUT: Final = "cut"
@@ -33,7 +33,7 @@ class Step(NamedTuple):
     """An action of the server.
 
     Attributes:
-        what: ``SAY``, ``PING``, ``CLOSE`` or ``CUT``.
+        what: ``SEND``, ``PING``, ``CLOSE`` or ``CUT``.
         payload: the payload of the message or ping; the reason of a close frame.
         code: the code of a close frame.
     """
@@ -43,7 +43,7 @@ class Step(NamedTuple):
     code: int | None = None
 
 
-class Scene(NamedTuple):
+class RecordedStep(NamedTuple):
     """A recorded step of the server or the client.
 
     Attributes:
@@ -118,7 +118,7 @@ class Player:
                 if answer is not None:
                     ids: Ids = {}
                     self._matcher.learn(beat.value, message.value, ids)
-                    self._heartbeat_answers.append(Step(SAY, self._matcher.relabelled(answer, ids)))
+                    self._heartbeat_answers.append(Step(SEND, self._matcher.relabelled(answer, ids)))
                 return True
         return False
 
@@ -139,7 +139,7 @@ class StrictPlayer(Player):
 
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:
         super().__init__(connection, matcher, speed)
-        self._scenes = scenes(connection, matcher)
+        self._recorded_steps = recorded_steps(connection, matcher)
         self._position = 0
         self._inbox: deque[Message] = deque()
         self._done_at = 0.0
@@ -153,42 +153,42 @@ class StrictPlayer(Player):
 
     def take(self, payload: str | bytes, now: float) -> None:
         message = self._matcher.read(payload)
-        left = self._scenes[self._position :] if self._matcher.heartbeats else []
+        left = self._recorded_steps[self._position :] if self._matcher.heartbeats else []
         expected = any(one.what is EXPECT and self._matcher.same_but_ids(one.message, message) for one in left)
         if expected or not self._is_heartbeat(message):
             self._inbox.append(message)
 
     def client_closed(self, code: int) -> None:
-        scene = self._scene()
-        if scene is not None and scene.what is CLIENT_CLOSE and scene.code not in (None, code):
-            self._add_difference(scene.line, f"the client should close with {scene.code}, but closed with {code}")
+        step = self._recorded_step()
+        if step is not None and step.what is CLIENT_CLOSE and step.code not in (None, code):
+            self._add_difference(step.line, f"the client should close with {step.code}, but closed with {code}")
 
     def steps(self, now: float) -> list[Step]:
         found = self._take_heartbeat_answers()
-        while (scene := self._scene()) is not None:
-            if scene.what is EXPECT:
+        while (step := self._recorded_step()) is not None:
+            if step.what is EXPECT:
                 if not self._inbox:
                     break
                 message = self._inbox.popleft()
-                if not self._is_same(scene.message, message):
-                    self._add_difference(scene.line, f"expected {scene.message}, got {message}")
+                if not self._is_same(step.message, message):
+                    self._add_difference(step.line, f"expected {step.message}, got {message}")
                     break
-            elif scene.what is CLIENT_CLOSE or now < self._due(scene):
+            elif step.what is CLIENT_CLOSE or now < self._due(step):
                 break
             else:
-                found.append(_step(scene, self._matcher.relabelled(scene.message, self._ids)))
-            self._done_at, self._recorded_at = now, scene.at
+                found.append(_step(step, self._matcher.relabelled(step.message, self._ids)))
+            self._done_at, self._recorded_at = now, step.at
             self._position += 1
-        if self._inbox and (scene is None or scene.what is CLIENT_CLOSE) and not self._has_ended():
-            self._add_difference(scene.line if scene else None, f"expected nothing more, got {self._inbox.popleft()}")
+        if self._inbox and (step is None or step.what is CLIENT_CLOSE) and not self._has_ended():
+            self._add_difference(step.line if step else None, f"expected nothing more, got {self._inbox.popleft()}")
         if self._has_differed and not self._refused:
             self._refused = True
             found.append(Step(CLOSE, _REFUSAL, _POLICY))
         return found
 
     def next_at(self) -> float | None:
-        scene = self._scene()
-        return None if scene is None or scene.what in (EXPECT, CLIENT_CLOSE) else self._due(scene)
+        step = self._recorded_step()
+        return None if step is None or step.what in (EXPECT, CLIENT_CLOSE) else self._due(step)
 
     def differ(self, what: str) -> None:
         self._add_difference(self._opened_on, what)
@@ -197,9 +197,9 @@ class StrictPlayer(Player):
         if self._has_differed:
             return []  # everything after the first difference differs too
         return [
-            f"connection {self._number}, line {scene.line}: never sent: {scene.message}."
-            for scene in self._scenes[self._position :]
-            if scene.what is EXPECT
+            f"connection {self._number}, line {step.line}: never sent: {step.message}."
+            for step in self._recorded_steps[self._position :]
+            if step.what is EXPECT
         ]
 
     def _is_same(self, wanted: Message, got: Message) -> bool:
@@ -209,15 +209,19 @@ class StrictPlayer(Player):
         self._matcher.learn(wanted.value, got.value, self._ids)
         return self._matcher.same_but_ids(wanted, got)
 
-    def _scene(self) -> Scene | None:
-        return None if self._refused or self._position == len(self._scenes) else self._scenes[self._position]
+    def _recorded_step(self) -> RecordedStep | None:
+        return (
+            None
+            if self._refused or self._position == len(self._recorded_steps)
+            else self._recorded_steps[self._position]
+        )
 
-    def _due(self, scene: Scene) -> float:
-        return self._done_at + self._gap(self._recorded_at, scene.at)
+    def _due(self, step: RecordedStep) -> float:
+        return self._done_at + self._gap(self._recorded_at, step.at)
 
     def _has_ended(self) -> bool:
         """Whether the server has ended the connection, so that it reads no more messages."""
-        return self._refused or (self._position > 0 and self._scenes[self._position - 1].what in (CLOSE, CUT))
+        return self._refused or (self._position > 0 and self._recorded_steps[self._position - 1].what in (CLOSE, CUT))
 
     def _add_difference(self, line: int | None, what: str) -> None:
         self._has_differed = True
@@ -242,14 +246,14 @@ class LenientPlayer(Player):
 
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:
         super().__init__(connection, matcher, speed)
-        self._unplayed: dict[int, Scene] = {}
-        self._answers: dict[int, list[Scene]] = {-1: []}
-        self._pushes: deque[tuple[int, Scene]] = deque()
-        self._end: Scene | None = None
-        self._waiting: list[tuple[float, int, Scene]] = []
+        self._unplayed: dict[int, RecordedStep] = {}
+        self._answers: dict[int, list[RecordedStep]] = {-1: []}
+        self._pushes: deque[tuple[int, RecordedStep]] = deque()
+        self._end: RecordedStep | None = None
+        self._waiting: list[tuple[float, int, RecordedStep]] = []
         self._opened_at = connection.at
         self._last_at = (0.0, connection.at)  # when the last step was made: on the clock, and in the recording
-        self._plan(scenes(connection, matcher))
+        self._plan(recorded_steps(connection, matcher))
 
     def begin(self, now: float) -> None:
         self._last_at = now, self._opened_at
@@ -263,16 +267,16 @@ class LenientPlayer(Player):
         if number is None:
             self.unexpected.append(payload)
             return
-        scene = self._unplayed.pop(number)
-        self._matcher.learn(scene.message.value, message.value, self._ids)
-        self._play(number, scene.at, now)
+        step = self._unplayed.pop(number)
+        self._matcher.learn(step.message.value, message.value, self._ids)
+        self._play(number, step.at, now)
 
     def steps(self, now: float) -> list[Step]:
         found = self._take_heartbeat_answers()
         while self._waiting and self._waiting[0][0] <= now:
-            _, _, scene = heapq.heappop(self._waiting)
-            self._last_at = now, scene.at
-            found.append(_step(scene, self._matcher.relabelled(scene.message, self._ids)))
+            _, _, step = heapq.heappop(self._waiting)
+            self._last_at = now, step.at
+            found.append(_step(step, self._matcher.relabelled(step.message, self._ids)))
         end_at = self._end_at()
         if self._end is not None and end_at is not None and end_at <= now:
             found.append(_step(self._end, self._end.message.payload))
@@ -282,38 +286,38 @@ class LenientPlayer(Player):
     def next_at(self) -> float | None:
         return self._waiting[0][0] if self._waiting else self._end_at()
 
-    def _plan(self, scenes: Sequence[Scene]) -> None:
+    def _plan(self, steps: Sequence[RecordedStep]) -> None:
         """Assign each message of the server to the client's message that it follows."""
         # For each message of the server: the number of the client's message that precedes it, and the number of the
         # client's message that it answers.
-        said: list[tuple[Scene, int, int | None]] = []
+        said: list[tuple[RecordedStep, int, int | None]] = []
         asked: dict[tuple[bool, Any], int] = {}  # for each id, the client's last message that has it
-        for scene in scenes:
-            if scene.what is EXPECT:
+        for step in steps:
+            if step.what is EXPECT:
                 number = len(self._unplayed)
-                self._unplayed[number], self._answers[number] = scene, []
-                asked.update(dict.fromkeys(self._matcher.ids_of(scene.message.value), number))
-            elif scene.what in (SAY, PING):
-                said.append((scene, len(self._unplayed) - 1, self._answered(scene, asked)))
+                self._unplayed[number], self._answers[number] = step, []
+                asked.update(dict.fromkeys(self._matcher.ids_of(step.message.value), number))
+            elif step.what in (SEND, PING):
+                said.append((step, len(self._unplayed) - 1, self._answered(step, asked)))
         by_ids = any(answered is not None for _, _, answered in said)
-        for scene, before, answered in said:
+        for step, before, answered in said:
             if answered is None and by_ids:
-                self._pushes.append((before, scene))
+                self._pushes.append((before, step))
             else:
-                self._answers[before if answered is None else answered].append(scene)
-        last = scenes[-1] if scenes else None
+                self._answers[before if answered is None else answered].append(step)
+        last = steps[-1] if steps else None
         self._end = last if last is not None and last.what in (CLOSE, CUT) else None
 
-    def _answered(self, scene: Scene, asked: Mapping[tuple[bool, Any], int]) -> int | None:
+    def _answered(self, step: RecordedStep, asked: Mapping[tuple[bool, Any], int]) -> int | None:
         """The number of the client's message that a message of the server answers by its id; None if there is none."""
-        if scene.what is not SAY or self._matcher.is_call(scene.message.value):
+        if step.what is not SEND or self._matcher.is_call(step.message.value):
             return None
-        return max((asked[id] for id in self._matcher.ids_of(scene.message.value) if id in asked), default=None)
+        return max((asked[id] for id in self._matcher.ids_of(step.message.value) if id in asked), default=None)
 
     def _find(self, message: Message) -> int | None:
         for test in (self._matcher.same_but_ids, self._matcher.alike):
-            for number, scene in self._unplayed.items():
-                if test(scene.message, message):
+            for number, step in self._unplayed.items():
+                if test(step.message, message):
                     return number
         return None
 
@@ -322,8 +326,8 @@ class LenientPlayer(Player):
         due = self._answers[number]
         while self._pushes and self._pushes[0][0] <= number:
             due = [*due, self._pushes.popleft()[1]]
-        for scene in due:
-            heapq.heappush(self._waiting, (now + self._gap(recorded_at, scene.at), scene.line, scene))
+        for step in due:
+            heapq.heappush(self._waiting, (now + self._gap(recorded_at, step.at), step.line, step))
 
     def _end_at(self) -> float | None:
         """When the server ends the connection; None while another step is left, or if the server does not end it."""
@@ -352,7 +356,7 @@ def heartbeats(connections: Iterable[RecordedConnection], matcher: Matcher) -> l
     return found
 
 
-def scenes(connection: RecordedConnection, matcher: Matcher) -> list[Scene]:
+def recorded_steps(connection: RecordedConnection, matcher: Matcher) -> list[RecordedStep]:
     """The steps of a recorded connection, up to its end. Left out are pongs, the client's pings, the client's
     heartbeats, and the answers to these heartbeats.
     """
@@ -368,29 +372,29 @@ def scenes(connection: RecordedConnection, matcher: Matcher) -> list[Scene]:
                 continue
         what = _WHAT.get((entry.kind, entry.direction))
         if what is not None:
-            found.append(_scene(what, entry))
+            found.append(_recorded_step(what, entry))
         if what in (CLOSE, CLIENT_CLOSE):
             return found
     if connection.lost is not None:
         initiator, code = connection.lost
         what = CUT if initiator in ("network", "keepalive") else CLIENT_CLOSE
-        found.append(Scene(what, connection.lost_at, connection.line, Message("", None), code))
+        found.append(RecordedStep(what, connection.lost_at, connection.line, Message("", None), code))
     return found
 
 
 _WHAT: Final = {
     ("message", SENT): EXPECT,
-    ("message", RECEIVED): SAY,
+    ("message", RECEIVED): SEND,
     ("ping", RECEIVED): PING,
     ("close", SENT): CLIENT_CLOSE,
     ("close", RECEIVED): CLOSE,
 }
 
 
-def _scene(what: str, entry: Entry) -> Scene:
+def _recorded_step(what: str, entry: Entry) -> RecordedStep:
     message: Any = recorded(entry.payload) if entry.kind == "message" else Message(entry.payload, None)
-    return Scene(what, entry.at, entry.line, message, entry.code)
+    return RecordedStep(what, entry.at, entry.line, message, entry.code)
 
 
-def _step(scene: Scene, payload: str | bytes) -> Step:
-    return Step(scene.what, payload, scene.code)
+def _step(step: RecordedStep, payload: str | bytes) -> Step:
+    return Step(step.what, payload, step.code)

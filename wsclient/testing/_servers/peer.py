@@ -15,7 +15,7 @@ from typing import Final
 
 from ..._rfc6455 import masking
 from ..._threads.waiting import Deadline, Notifier
-from .sockets import abort
+from .sockets import close_with_reset
 
 __all__ = ["GUID", "Peer", "frame"]
 
@@ -249,7 +249,7 @@ class Peer:
 
     def reset(self) -> None:
         """End the connection with a RST."""
-        abort(self.sock)
+        close_with_reset(self.sock)
 
     def close(self) -> None:
         """Close the socket, and end a ``silence()``. Any thread."""

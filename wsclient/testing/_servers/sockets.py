@@ -7,7 +7,7 @@ import socket
 import struct
 from typing import Final
 
-__all__ = ["abort", "listen", "listen_again", "make_reset", "reserve", "shut"]
+__all__ = ["close_with_reset", "listen", "listen_again", "make_reset", "reserve", "shut"]
 
 BACKLOG: Final = 512
 """How many connections may wait to be accepted: a test may start hundreds of clients at the same time."""
@@ -76,7 +76,7 @@ def make_reset(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_RD)
 
 
-def abort(sock: socket.socket) -> None:
+def close_with_reset(sock: socket.socket) -> None:
     """Close the socket with a RST."""
     with contextlib.suppress(OSError):  # the connection has ended
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)

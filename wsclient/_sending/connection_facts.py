@@ -1,7 +1,7 @@
 """What other threads may read about the present connection. (Its ``Writer`` object is in ``Sender.writer``.)
 
 Guarantees:
-    * Any thread may read. Each attribute changes by one assignment, ``proofs`` by one atomic ``dict`` operation.
+    * Any thread may read. Each attribute changes by one assignment, ``awaited_marks`` by one atomic ``dict`` operation.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .._models import ConnectionInfo, Disconnect
     from .message import Mark
 
-__all__ = ["Link", "Replaced"]
+__all__ = ["ConnectionFacts", "Replaced"]
 
 _MAX_REPLACED: Final = 16
 """How many replaced connections are remembered. A ``flush()`` may fail if more renewals than this happen during it."""
@@ -34,11 +34,11 @@ class Replaced(NamedTuple):
     has_answered: bool
 
 
-class Link:
+class ConnectionFacts:
     """What other threads may read about the present connection.
 
-    The I/O thread assigns each attribute except ``proofs``. If the I/O thread does not respond, ``Supervisor.abort``
-    assigns ``connection`` and ``opened_at`` on another thread.
+    The I/O thread assigns each attribute except ``awaited_marks``. If the I/O thread does not respond,
+    ``Supervisor.abort`` assigns ``connection`` and ``opened_at`` on another thread.
 
     Attributes:
         opened_at: when the present connection was opened; None if it is not open.
@@ -49,12 +49,12 @@ class Link:
         replaced: the latest connections that a renewal had replaced and that have ended, by their numbers.
         failure: the error of the last failed attempt to connect, and how many attempts failed in a row; None if no
             attempt has failed since a connection was open.
-        proofs: marks whose pong a thread waits for. That thread adds and removes its mark. The I/O thread removes a
-            mark when its pong has come or can't come any more. When a connection ends, the I/O thread removes all marks
-            of this connection.
+        awaited_marks: marks whose pong a thread waits for. That thread adds and removes its mark. The I/O thread
+            removes a mark when its pong has come or can't come any more. When a connection ends, the I/O thread removes
+            all marks of this connection.
     """
 
-    __slots__ = ("connection", "failure", "last", "opened_at", "paused", "proofs", "replaced")
+    __slots__ = ("awaited_marks", "connection", "failure", "last", "opened_at", "paused", "replaced")
 
     def __init__(self) -> None:
         self.opened_at: float | None = None
@@ -63,7 +63,7 @@ class Link:
         self.last: Disconnect | None = None
         self.replaced: dict[int, Replaced] = {}
         self.failure: tuple[ConnectError, int] | None = None
-        self.proofs: dict[Mark, None] = {}
+        self.awaited_marks: dict[Mark, None] = {}
 
     def add_replaced(self, number: int, replaced: Replaced) -> None:
         """Record the end of a connection that a renewal had replaced. I/O thread only."""

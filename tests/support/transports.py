@@ -36,22 +36,22 @@ def tls_pair(client, server):
     return near, accepted[0]
 
 
-def wait_for(line, event):
+def wait_for(transport, event):
     with selectors.DefaultSelector() as selector:
-        selector.register(line.sock, event)
+        selector.register(transport.sock, event)
         assert selector.select(LONG), "nothing came"
 
 
-def receive(line, size):
+def receive(transport, size):
     """The next bytes that the transport returns."""
     deadline = time.monotonic() + LONG
-    while (data := line.receive(size)) is None:
+    while (data := transport.receive(size)) is None:
         assert time.monotonic() < deadline
-        wait_for(line, line.read_event)
+        wait_for(transport, transport.read_event)
     return data
 
 
-def fill(line, piece):
+def fill(transport, piece):
     """Send pieces until the socket takes no more bytes.
 
     Returns:
@@ -60,8 +60,8 @@ def fill(line, piece):
     total = 0
     rest = memoryview(piece)
     with selectors.DefaultSelector() as selector:
-        selector.register(line.sock, WRITE)
-        while (sent := line.send(rest)) or selector.select(0.05):
+        selector.register(transport.sock, WRITE)
+        while (sent := transport.send(rest)) or selector.select(0.05):
             total += sent
             rest = rest[sent:] or memoryview(piece)
     return total, bytes(rest)
@@ -84,20 +84,20 @@ def rest_of(sock):
     return data
 
 
-def send_and_reset(far, sock, line):
+def send_and_reset(far, sock, transport):
     """Send last bytes from the other end, and close its socket with unread bytes, which resets the connection."""
     far.sendall(b"last words")
     with selectors.DefaultSelector() as selector:
         selector.register(sock, selectors.EVENT_READ)
         assert selector.select(LONG), "the bytes that must stay unread did not arrive"
     sock.close()
-    wait_for(line, READ)
+    wait_for(transport, READ)
 
 
-def send_until_refused(line):
+def send_until_refused(transport):
     """Send single bytes until the transport raises."""
     deadline = time.monotonic() + LONG
     pause = threading.Event()
     while time.monotonic() < deadline:
-        line.send(b"x")
+        transport.send(b"x")
         pause.wait(0.005)

@@ -713,7 +713,9 @@ def test_a_proxy_that_closes_or_hangs(probe, stage):
 def test_a_proxy_that_refuses_tls_within_tls(probe, stage, server_tls, ca_file):
     with stage(respond("407 Login"), tls=server_tls) as raw:
         url = raw.url.replace("wss:", "https:")
-        failed(probe("wss://a.test", "--proxy", url, "--ca", ca_file), "upgrade", "the proxy needs a user and a password")
+        failed(
+            probe("wss://a.test", "--proxy", url, "--ca", ca_file), "upgrade", "the proxy needs a user and a password"
+        )
 
 
 def test_a_proxy_of_the_environment_that_can_not_be_used(probe, monkeypatch):

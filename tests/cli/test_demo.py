@@ -130,4 +130,4 @@ def test_a_worker_of_the_demo_ends_with_its_client():
     worker = Worker(client, 1, threading.Event())
     worker.thread.join(LONG)
     assert not worker.thread.is_alive()
-    assert (len(worker.questions), not worker.outcomes) == (1, True)
+    assert (len(worker.sent_params), not worker.outcomes) == (1, True)

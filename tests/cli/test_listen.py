@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from wsclient.cli import main
-from wsclient.cli.listen import _Pump
+from wsclient.cli.listen import _StreamReader
 from wsclient.testing import Server
 
 from ..support import LONG, SHORT
@@ -74,7 +74,9 @@ def test_any_finite_time_can_be_waited(server, capsys):
 def test_the_time_ends_although_no_connection_opens(server, capsys):
     server.stop()
     assert main(["listen", server.url, "-W", str(2 * SHORT)]) == 3
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    sentences = [line for line in capsys.readouterr().err.splitlines() if "Further attempts follow" not in line]
+    assert len(sentences) == 1
+    assert not re.search(r"start\(\)|timeout=", sentences[0])
 
 
 def test_the_time_ends_although_no_reply_comes_to_the_subscription(capsys):
@@ -153,6 +155,25 @@ def test_what_is_sent_is_sent_again_after_every_reconnect(capsys):
     with Server(drop) as server:
         assert main(["listen", server.url, "--send", '{"op": 1}', "-C", "2"]) == 0
     assert lines(capsys) == [{"op": 1}, {"op": 1}]
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_failed_attempt_is_reported_and_the_connection_after_it(verbose, capsys):
+    def refuse(connection, request):
+        attempts.append(request)
+        return connection.respond(503, "restarting\n") if len(attempts) == 1 else None
+
+    attempts = []
+    with Server(lambda connection, message: "1", process_request=refuse) as server:
+        assert main(["listen", *(["-v"] if verbose else []), server.url, "--send", "1", "-C", "1"]) == 0
+    err = capsys.readouterr().err
+    if verbose:  # by the records of the client
+        assert "503" in err
+        assert "Further attempts follow" not in err
+    else:
+        failed, connected = err.splitlines()
+        assert re.fullmatch(r"wsclient: .*503.* Further attempts follow; -v prints each of them\.", failed)
+        assert connected == "wsclient: connected."
 
 
 def test_a_quiet_connection_is_replaced(capsys):
@@ -269,7 +290,7 @@ def test_the_messages_of_a_subscription_that_its_protocol_recognises_are_printed
 @pytest.mark.parametrize(("is_subscription", "ends"), [(True, 0), (False, 1)])
 def test_other_messages_may_come_after_the_end_of_a_subscription(is_subscription, ends):
     messages = queue.Queue()
-    _Pump(iter([1, 2]), messages, is_subscription=is_subscription).run()
+    _StreamReader(iter([1, 2]), messages, is_subscription=is_subscription).run()
     assert [messages.get_nowait(), messages.get_nowait()] == [1, 2]
     assert messages.qsize() == ends
 

@@ -2,7 +2,9 @@
 
 import io
 import json
+import logging
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -11,9 +13,9 @@ import pytest
 
 import wsclient
 from wsclient.cli import main
-from wsclient.cli.exits import CommandError, ExitCode, exit_code_of, sentence_of
+from wsclient.cli.exits import _SHELL_WORDS, CommandError, ExitCode, exit_code_of, sentence_of
 from wsclient.cli.output import Output
-from wsclient.cli.tracing import OpenNotice, frame_line
+from wsclient.cli.tracing import OpenNotice, OutageNotice, frame_line, log_to
 from wsclient.testing import Server
 
 
@@ -185,11 +187,63 @@ def test_the_sentence_of_a_file_names_it_and_that_of_a_failed_client_has_the_cau
     assert sentence_of(failed(ValueError("The client failed"))) == "The client failed"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "proxy", "hint"),
+    [
+        (["-H", "Sec-WebSocket-Protocol: chat"], "", "use --subprotocol."),
+        (["-H", "Sec-WebSocket-Extensions: x"], "", "use --compression."),
+        ([], "gopher://proxy.test", "set --proxy none to use no proxy."),
+    ],
+)
+def test_a_hint_names_the_option_of_the_command(arguments, proxy, hint, monkeypatch, capsys):
+    for name in ("ws_proxy", "http_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    if proxy:
+        monkeypatch.setenv("ws_proxy", proxy)
+    assert main(["call", *arguments, "ws://server.test", "-d", "1"]) in (2, 3)
+    assert capsys.readouterr().err.endswith(f"{hint}\n")
+
+
+def test_the_words_of_a_user_or_a_server_are_not_changed():
+    assert sentence_of(CommandError("'proxy=None' is not JSON.")) == "'proxy=None' is not JSON."
+    assert sentence_of(wsclient.RemoteError(1, "proxy=None")).endswith("proxy=None")
+
+
+def test_a_record_of_the_client_names_the_option_of_the_command(capsys):
+    log_to(Output(), logging.WARNING)
+    text = "the %s function has not returned for 20.0 s, longer than open_timeout=%g s."
+    logging.getLogger("wsclient").warning(text, "headers", 10)
+    shown = "* the command of --token-cmd has not returned for 20.0 s, longer than --timeout 10 s.\n"
+    assert capsys.readouterr().err == shown
+
+
+def test_the_words_that_are_replaced_are_those_of_the_library():
+    package = pathlib.Path(wsclient.__file__).parent
+    sources = [path.read_text(encoding="utf-8") for path in package.rglob("*.py") if path.parent.name != "cli"]
+    text = re.sub(r'"\s*\n\s*f?"', "", "".join(sources)).replace("the %s function", "the headers function")
+    assert [words for words, _ in _SHELL_WORDS if words not in text] == []
+
+
 def test_no_connection_is_shown_if_it_has_ended_already(capsys):
     called = []
     OpenNotice(Output(), called.append)(client := wsclient.Client("ws://127.0.0.1:1"))
     assert called == [client]
     assert capsys.readouterr().err == ""
+
+
+def test_of_several_failed_attempts_the_first_is_reported_and_the_next_connection(capsys):
+    called = []
+    notice, client = OutageNotice(Output(), called.append), wsclient.Client("ws://127.0.0.1:1")
+    notice(client)
+    for number in (1, 2):
+        notice.failed(client, wsclient.Attempt(wsclient.HandshakeError("Not now."), number, 0.5))
+    notice(client)
+    notice(client)
+    notice.failed(client, wsclient.Attempt(wsclient.HandshakeError("The last."), 1, None))
+    assert called == [client] * 3
+    first = "wsclient: Not now. Further attempts follow; -v prints each of them."
+    assert capsys.readouterr().err.splitlines() == [first, "wsclient: connected."]
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def test_standard_streams_are_a_terminal_that_shows_its_text_above_the_input(ter
 
 def test_a_screen_that_is_left_before_it_runs_ends_at_once(terminal_of_test):
     with terminal_of_test(), screen() as left:
-        left.leave()
+        left.stop()
         left.run()
 
 
@@ -250,8 +250,8 @@ def test_commands_names_and_files_are_completed(terminal_of_test, monkeypatch, t
 
 def test_a_screen_may_be_left_twice(terminal_of_test):
     def leave(given):
-        shown.leave()
-        shown.leave()
+        shown.stop()
+        shown.stop()
 
     with terminal_of_test() as terminal, screen(leave) as shown:
         terminal.type("/ping", ENTER)

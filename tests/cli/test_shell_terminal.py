@@ -238,7 +238,7 @@ def test_through_a_restart_of_the_server(server, shell):
     terminal.shows("[waiting]")
     terminal.shows("* the connection has ended")
     terminal.type("1}", ENTER)
-    terminal.shows("* not connected now; it is sent when the connection is open")
+    terminal.shows("* not connected now; the message is sent when the connection is open")
     server.start()
     terminal.shows('< {"half": 1}')
     terminal.until(lambda terminal: any(line.startswith("[open]") for line in terminal.lines))

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: as on the command line; None for those of the process.
+        arguments: the arguments of the command line; None: those of this process.
 
     Returns:
         The exit code, see ``exits.ExitCode``.

@@ -1,4 +1,4 @@
-"""The commands of ``wsclient``, and how a command ends."""
+"""The commands of ``wsclient``. An error of a command becomes a sentence on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "shell": "Talk to a server interactively.",
     "demo": "Cut a client's connection, and show what happens to its requests.",
 }
-"""The commands with their first line of help. The module of each has the same name, and its ``command``."""
+"""Each command, with the first line of its help. The module of a command has the same name; its attribute ``command``
+is the ``click`` command."""
 
 
 class _PipeClosed(Exception):
@@ -35,10 +36,10 @@ class _PipeClosed(Exception):
 
 
 class _Commands(click.Group):
-    """Imports a command's module only when it is needed; ``--help`` needs none."""
+    """The group of the commands. It imports the module of a command when that command runs; ``--help`` imports none."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; ``click`` would end the process with 1 if nothing reads stdout any more."""
+        """Run the command. ``BrokenPipeError`` becomes another class: ``click`` would end the process with code 1."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -78,7 +79,7 @@ def _install_completion(ctx: click.Context, param: click.Parameter, value: str |
 @click.command(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="A WebSocket client that reconnects, correlates, diagnoses, records and measures.",
+    help="A WebSocket client that reconnects, matches replies to requests, diagnoses, records and measures.",
     epilog="wsclient COMMAND --help shows the options of a command, with examples.",
 )
 @click.version_option(__version__, prog_name="wsclient-sdk", message="%(prog)s %(version)s")
@@ -107,15 +108,15 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result: Any = app.main(arguments, prog_name="wsclient", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as shown:
-        print(shown.format_message(), file=sys.stderr)
+    except click.exceptions.NoArgsIsHelpError as error:  # its text is the help
+        print(error.format_message(), file=sys.stderr)
         return ExitCode.USAGE
     except click.ClickException as error:
         return _failed(error.format_message(), ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
     except (_PipeClosed, BrokenPipeError):
-        _leave_pipe()
+        _discard_stdout()
         return ExitCode.OK
     except Exception as error:
         code = exit_code_of(error)
@@ -126,10 +127,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _prepare_streams() -> None:
-    """Open the standard streams that are closed (``>&-``) as ``/dev/null``, and use UTF-8 in pipes: JSON is UTF-8 (RFC
-    8259 §8.1), but the encoding of a pipe is that of the locale, on Windows a code page.
+    """Open the standard streams that are closed (``>&-``) as ``/dev/null``, and use UTF-8 in pipes.
 
-    Half of a surrogate pair has no UTF-8; it is printed as its JSON escape.
+    JSON is UTF-8 (RFC 8259 §8.1), but Python gives a pipe the encoding of the locale, which on Windows is a code page.
+    UTF-8 can't encode half of a surrogate pair, so that is printed as its JSON escape.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
@@ -140,7 +141,7 @@ def _prepare_streams() -> None:
                 stream.encoding if stream.isatty() else "utf-8",
                 "strict" if name == "stdin" else "backslashreplace",
             )
-            if wanted != (stream.encoding, stream.errors):  # a stream that was read can't be changed
+            if wanted != (stream.encoding, stream.errors):  # Python can't change a stream after a read
                 stream.reconfigure(encoding=wanted[0], errors=wanted[1])
 
 
@@ -151,8 +152,9 @@ def _failed(sentence: str, code: ExitCode) -> ExitCode:
     return code
 
 
-def _leave_pipe() -> None:
-    """Nothing reads stdout any more, as in ``wsclient ... | head -1``: do not fail when Python flushes it at the exit
+def _discard_stdout() -> None:
+    """Replace stdout by ``/dev/null``, since nothing reads it any more, as in ``wsclient ... | head -1``. Otherwise
+    Python would report an error when it flushes stdout at the exit
     (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
     """
     with contextlib.suppress(OSError, ValueError):

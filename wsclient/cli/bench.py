@@ -20,7 +20,7 @@ from ..protocols._codec import JSON
 from .exits import CommandError, ExitCode
 from .latencies import Latencies
 from .load import Load, clock
-from .options import FOREVER, ClientCommand, Connection
+from .options import CLOSE_TIMEOUT, FOREVER, ClientCommand, Connection
 from .report import Second, Summary, Traffic, as_csv, as_json, as_text
 from .schedule import SECOND, make_schedule
 from .values import data_of, items
@@ -42,24 +42,21 @@ _DEPTH_OF_RATE: Final = 1000
 """Default of ``--pipeline`` with ``--rate``: requests at a fixed rate should not wait for replies to earlier ones."""
 
 _DEEPEST: Final = 5000
-"""Half of the client's send queue."""
+"""The largest ``--pipeline``. It is half of the messages that the client's send queue holds."""
 
 _TOGETHER: Final = 32
 """Connections that are opened at the same time: a few dozen fit into the backlog of every server."""
 
 _POLL: Final = 0.05
-"""Seconds between two looks at the load."""
-
-_CLOSE_TIMEOUT: Final = 1.0
-"""Seconds for the server to answer the close frames."""
+"""Seconds after which the main thread checks again whether the load has ended."""
 
 _SWITCH_INTERVAL: Final = 0.05
-"""Seconds, for ``sys.setswitchinterval``. A thread that waits for the GIL wakes after each interval, to demand it. The
-I/O threads release the GIL with each system call, and with many of them the demands take most of the time. Measured
-with 400 connections: 990 requests per second with Python's default (5 ms), 2400 with this one."""
+"""Seconds, for ``sys.setswitchinterval``. A thread that waits for the GIL wakes after each interval, to request it. The
+I/O threads release the GIL with each system call anyway, and with many threads the wake-ups take most of the time.
+Measured with 400 connections: 990 requests per second with Python's default (5 ms), 2400 with this value."""
 
 _DESCRIPTORS: Final = 4
-"""Open files of one connection: a socket and a wake-up, and both again during a renewal."""
+"""File descriptors that one connection may need: a socket and a wake-up, and during a renewal two of each."""
 
 _CODES: Final = {
     "error reply": ExitCode.SERVER_ERROR,
@@ -84,7 +81,12 @@ With --rate, a latency is counted from the time at which the request was due, no
 @click.argument("url", required=False)
 @click.argument("arguments", nargs=-1, metavar="[NAME=TEXT | NAME:=JSON]...")
 @click.option(
-    "-c", "--connections", type=click.IntRange(min=1), default=_CONNECTIONS, metavar="N", help="Connections (10)."
+    "-c",
+    "--connections",
+    type=click.IntRange(min=1),
+    default=_CONNECTIONS,
+    metavar="N",
+    help="Number of connections (default: 10).",
 )
 @click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="End after N requests.")
 @click.option(
@@ -93,20 +95,26 @@ With --rate, a latency is counted from the time at which the request was due, no
     "seconds",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="End after this time (10, unless -n is given).",
+    help="End after this time (default: 10, unless -n is given).",
 )
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     metavar="R",
-    help="Requests per second on all connections together, whatever the server does.",
+    help="Requests per second on all connections together, even if replies are late.",
 )
-@click.option("--warmup", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Load before it counts.")
+@click.option(
+    "--warmup",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Send requests for this time before the measurement begins.",
+)
 @click.option(
     "--pipeline",
     type=click.IntRange(1, _DEEPEST),
     metavar="N",
-    help="Requests in flight on a connection (1; with --rate 1000).",
+    help="Most requests in flight on a connection (default: 1; with --rate: 1000).",
 )
 @click.option("-d", "--data", metavar="JSON|@FILE", help="The message, or with --call its parameters.")
 @click.option("--call", "method", metavar="METHOD", help="Call a method; its parameters follow as items.")
@@ -136,7 +144,7 @@ def command(
     output = connection.output()
     message = _Message(method, arguments, data, is_raw=method is None and connection.protocol is None)
     if svg is not None:
-        with Path(svg).open("a", encoding="utf-8"):  # now, and not after the measurement
+        with Path(svg).open("a", encoding="utf-8"):  # a wrong path is an error now, and not after the measurement
             pass
     if seconds is None and count is None:
         seconds = _SECONDS
@@ -197,7 +205,7 @@ class _Message:
         return self._value if self._method is None else client.protocol.build(self._method, self._value, False)
 
     def check(self, client: Client, depth: int) -> None:
-        """Encode it once.
+        """Make the request once, so that an error is found before the load begins.
 
         Raises:
             CommandError: it has an id of its own, which several requests in flight can't have.
@@ -239,8 +247,8 @@ def _open(connection: Connection, url: str, output: Output, message: _Message, n
 
 def _close(clients: Sequence[Client]) -> None:
     for client in clients:
-        client.close(timeout=_CLOSE_TIMEOUT, wait=False)
-    end = time.monotonic() + _CLOSE_TIMEOUT
+        client.close(timeout=CLOSE_TIMEOUT, wait=False)
+    end = time.monotonic() + CLOSE_TIMEOUT
     for client in clients:
         client.wait_closed(max(0.0, end - time.monotonic()))
 
@@ -254,7 +262,7 @@ def _allow_descriptors(number: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = number + 256
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # opening the connections then says what is missing
+        with contextlib.suppress(OSError, ValueError):  # if that fails, opening the connections fails with the reason
             limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
@@ -262,8 +270,8 @@ def _allow_descriptors(number: int) -> None:
 # --- the measurement -------------------------------------------------------------------------------------------------
 
 
-class _Base(NamedTuple):
-    """The counters at the beginning of the measurement."""
+class _Counters(NamedTuple):
+    """The counters of all clients and of this process at one time."""
 
     traffic: Traffic
     cpu: float
@@ -293,8 +301,8 @@ class _Measurement:
 
     def run(self) -> Summary:
         """Run the load to its end, or until Ctrl-C."""
-        base = self._base()
-        began = clock() < self._load.schedule.measured_from
+        base = self._counters()
+        is_warming_up = clock() < self._load.schedule.measured_from
         interrupted = False
         switch_interval = sys.getswitchinterval()
         try:
@@ -305,8 +313,8 @@ class _Measurement:
                     time.sleep(_POLL)
                     self._load.resume()
                     now = clock()
-                    if began and now >= self._load.schedule.measured_from:
-                        base, began = self._base(), False
+                    if is_warming_up and now >= self._load.schedule.measured_from:
+                        base, is_warming_up = self._counters(), False
                     self._look(now)
         except KeyboardInterrupt:
             interrupted = True
@@ -315,7 +323,7 @@ class _Measurement:
         self._load.stop()
         return self._summary(base, interrupted=interrupted)
 
-    def _base(self) -> _Base:
+    def _counters(self) -> _Counters:
         stats = [lane.client.stats for lane in self._load.lanes]
         traffic = Traffic(
             sum(one.messages_sent for one in stats),
@@ -323,7 +331,7 @@ class _Measurement:
             sum(one.bytes_sent for one in stats),
             sum(one.bytes_received for one in stats),
         )
-        return _Base(traffic, time.process_time(), sum(one.connections for one in stats))
+        return _Counters(traffic, time.process_time(), sum(one.connections for one in stats))
 
     def _look(self, now: int) -> None:
         """Take a sample each second until the end, and show the progress."""
@@ -363,7 +371,7 @@ class _Measurement:
             "is_over": schedule.is_over(now),
         }
 
-    def _summary(self, base: _Base, *, interrupted: bool) -> Summary:
+    def _summary(self, base: _Counters, *, interrupted: bool) -> Summary:
         load, now = self._load, clock()
         schedule, lanes = load.schedule, load.lanes
         finish = self._finish(now, interrupted=interrupted)
@@ -372,7 +380,7 @@ class _Measurement:
         latencies, errors = load.latencies(), load.errors()
         measured = sum(lane.measured for lane in lanes)
         due = schedule.planned(finish)
-        after = self._base()
+        after = self._counters()
         examples: dict[str, str] = {}
         for lane in lanes:
             examples = {**lane.examples, **examples}
@@ -397,7 +405,7 @@ class _Measurement:
         )
 
     def _finish(self, now: int, *, interrupted: bool) -> int:
-        """When the measurement ended: at its end, or with the last reply if that came before."""
+        """Return when the measurement ended: at the end of the schedule, or earlier with the last reply."""
         end = self._load.schedule.end
         if end is not None and now >= end:
             return end
@@ -409,7 +417,9 @@ class _Measurement:
 
 
 def _screen(url: str) -> BenchScreen | None:
-    """Return the live screen; None if stderr is no terminal. rich takes 60 ms to import, so only a terminal pays."""
+    """Return the live screen; None if stderr is no terminal. ``rich``, which takes 60 ms to import, is then not
+    imported.
+    """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return None
     from .bench_screen import BenchScreen

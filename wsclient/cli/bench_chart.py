@@ -1,8 +1,9 @@
 """The chart of ``bench --svg``: latency by percentile, and throughput over time. Pure.
 
 The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which can be distinguished with every kind of
-colour blindness; the lines also differ in their dashes and are labelled. Colours of text and paper follow the reader's
-preference for light or dark (media query ``prefers-color-scheme``); viewers that ignore it show the light ones.
+colour blindness; the lines also differ in their dashes and are labelled. A viewer that supports the media query
+``prefers-color-scheme`` shows text and background in light or dark colours, as the reader prefers; other viewers show
+the light ones.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _TOPS: Final = (104, 388)
 
 _TOTAL: Final = 628
 _MOST_POINTS: Final = 600
-"""Points of a line; more seconds are joined."""
+"""The most points of a line. If there are more seconds, one point stands for several."""
 
 _OPENING: Final = (
     f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_TOTAL}" width="{_WIDTH}" height="{_TOTAL}" '
@@ -171,7 +172,7 @@ def _rule(top: float, part: float, name: str) -> list[str]:
 
 
 def _below(top: float, part: float, name: str) -> str:
-    """A name on the horizontal axis; the last one ends with the axis."""
+    """Return a name below the horizontal axis. The last name ends where the axis ends, and is not centred there."""
     return _label(_LEFT + _PLOT * part, top + _HEIGHT + 18, name, "soft", "middle" if part < 1 else "end")
 
 

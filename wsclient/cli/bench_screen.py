@@ -53,9 +53,9 @@ class BenchScreen:
         """Draw, unless the last drawing is less than a quarter of a second old.
 
         Args:
-            progress: the numbers of this moment.
-            latencies: those until the last whole second.
-            rows: the seconds.
+            progress: the present numbers, from ``bench._Measurement._progress``.
+            latencies: those until the end of the last row.
+            rows: the intervals of a second that have ended.
         """
         now = time.monotonic()
         if now - self._drawn_at < _INTERVAL:

@@ -16,7 +16,7 @@ import click
 from .._settings import REQUEST_TIMEOUT
 from ..protocols import JsonId
 from .exits import CommandError, ExitCode, exit_code_of, sentence_of
-from .options import ClientCommand, Connection
+from .options import CLOSE_TIMEOUT, ClientCommand, Connection
 from .protocols import UndecodedJson
 from .values import Condition, data_of, items, lines_of, never
 
@@ -32,9 +32,6 @@ __all__ = ["command"]
 _IN_FLIGHT: Final = 1000
 """Requests of stdin that may wait for their replies; reading stdin pauses at this number."""
 
-_CLOSE_TIMEOUT: Final = 1.0
-"""Seconds for the server to answer the close frame: the reply is there already."""
-
 _EPILOG: Final = """\b
 Examples:
   wsclient call localhost:8765 add a:=1 b:=2
@@ -46,11 +43,11 @@ Examples:
 @click.command(cls=ClientCommand, epilog=_EPILOG, help="Send one request, and print its reply as one line of JSON.")
 @click.argument("url", required=False)
 @click.argument("arguments", nargs=-1, metavar="[METHOD] [NAME=TEXT | NAME:=JSON]...")
-@click.option("-d", "--data", metavar="JSON|@FILE|-", help="The message, or with METHOD its parameters; -: from stdin.")
+@click.option("-d", "--data", metavar="JSON|@FILE|-", help="The message or, with METHOD, its parameters; -: stdin.")
 @click.option("--until", type=Condition, metavar="NAME=VALUE", help="Skip replies before the first with this value.")
 @click.option("--all", "every", is_flag=True, help="Print every reply of a request that has several.")
 @click.option("--unordered", is_flag=True, help="Print replies as they come, with the index of their line.")
-@click.option("--raw", is_flag=True, help="Print text and bytes as they came; of replies, bytes only.")
+@click.option("--raw", is_flag=True, help="Print received text and bytes unchanged; of replies, only bytes.")
 def command(
     connection: Connection,
     url: str | None,
@@ -71,7 +68,7 @@ def command(
     client = connection.client(url, output, protocol=JsonId() if has_requests else None, **options)
     messages.client = client
     timeout = REQUEST_TIMEOUT if connection.timeout is None else connection.timeout
-    # With requests nothing reads the stream: it only ends when the client does.
+    # With requests, the stream receives no messages. It reports the end of the client.
     with client.listen(never if has_requests else None) as stream:
         client.start()
         try:
@@ -79,13 +76,13 @@ def command(
                 return _exchange(client, stream, messages, until, timeout, output)
             if every:
                 return _print_all(client, messages, until, output)
-            if not messages.are_many:
+            if not messages.are_from_stdin:
                 output.message(client.request(messages.one(), until=until))
                 return ExitCode.OK
             replies = _Unordered if unordered else _Ordered
             return replies(client, stream, messages, until).print(output)
         finally:
-            client.close(timeout=_CLOSE_TIMEOUT)
+            client.close(timeout=CLOSE_TIMEOUT)
 
 
 class _Messages:
@@ -93,7 +90,7 @@ class _Messages:
 
     Attributes:
         client: encodes calls of methods.
-        are_many: whether they come from stdin.
+        are_from_stdin: whether they come from stdin.
     """
 
     client: Client
@@ -101,9 +98,9 @@ class _Messages:
     def __init__(self, method: str | None, parameters: tuple[str, ...], data: str | None) -> None:
         self._method = method
         self._stdin: Iterable[str] = sys.stdin
-        self.are_many = data == "-"
+        self.are_from_stdin = data == "-"
         self._one: Any = None
-        if self.are_many:
+        if self.are_from_stdin:
             if parameters:
                 raise CommandError("With --data - the parameters come from stdin; do not write any.")
             return
@@ -125,8 +122,8 @@ class _Messages:
         return map(self._made, lines_of(self._stdin))
 
     def all(self) -> Iterable[Any]:
-        """Return the messages of either."""
-        return self.of_stdin() if self.are_many else (self.one(),)
+        """Return all messages, of the command line or of stdin."""
+        return self.of_stdin() if self.are_from_stdin else (self.one(),)
 
     def _made(self, value: Any) -> Any:
         return value if self._method is None else self.client.protocol.build(self._method, value, False)
@@ -135,20 +132,20 @@ class _Messages:
 def _exchange(
     client: Client, stream: Stream, messages: _Messages, until: Condition | None, timeout: float, output: Output
 ) -> int:
-    """Without a protocol: send the messages, and print as many of those that arrive."""
-    reader = _Reader(messages, client.send)
-    reader.start()
+    """Send the messages without correlation, and print as many received messages as were sent."""
+    sender = _Sender(messages, client.send)
+    sender.start()
     printed = 0
     end: float | None = None  # when the next message must have come; None before everything is sent
-    while (wanted := reader.number) is None or printed < wanted:
+    while (wanted := sender.sent) is None or printed < wanted:
         if wanted is not None and end is None:
             end = time.monotonic() + timeout
-        message = _next(stream, end, reader)
+        message = _next(stream, end, sender)
         if message is not _NONE_YET and (until is None or until(message)):
             output.message(message)
             printed += 1
             end = None
-    reader.check()
+    sender.check()
     return ExitCode.OK
 
 
@@ -157,8 +154,8 @@ _POLL: Final = 0.1
 """Seconds after which it is checked again whether stdin has ended."""
 
 
-def _next(stream: Stream, end: float | None, reader: _Reader) -> Any:
-    reader.check()
+def _next(stream: Stream, end: float | None, sender: _Sender) -> Any:
+    sender.check()
     left = _POLL if end is None else end - time.monotonic()
     try:
         return stream.get(max(left, 0))
@@ -176,12 +173,12 @@ def _print_all(client: Client, messages: _Messages, until: Condition | None, out
     return ExitCode.OK
 
 
-class _Reader(threading.Thread):
-    """Sends the messages of stdin, so that the main thread can print replies meanwhile. A daemon: it may wait for
-    stdin when the command ends.
+class _Sender(threading.Thread):
+    """Sends the messages, so that the main thread can print replies meanwhile. It is a daemon, since it may still wait
+    for stdin when the command ends.
 
     Attributes:
-        number: how many messages there were, once all are sent; None before. ``check`` raises what went wrong.
+        sent: how many messages were sent. It is None until the thread has ended.
     """
 
     def __init__(self, messages: _Messages, send: Callable[[Any], object]) -> None:
@@ -189,7 +186,7 @@ class _Reader(threading.Thread):
         self._messages = messages
         self._send = send
         self._error: BaseException | None = None
-        self.number: int | None = None
+        self.sent: int | None = None
 
     def run(self) -> None:
         """Send the messages."""
@@ -199,10 +196,10 @@ class _Reader(threading.Thread):
                 self._send(message)
         except BaseException as error:
             self._error = error
-        self.number = number
+        self.sent = number
 
     def check(self) -> None:
-        """Raise what ended the reading."""
+        """Raise the error that ended the thread, if there is one."""
         if self._error is not None:
             raise self._error
 
@@ -224,7 +221,7 @@ class _Replies:
         self._room = threading.Semaphore(_IN_FLIGHT)
         self._replies: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()
         self._sent = 0
-        self._reader = _Reader(messages, self._submit)
+        self._sender = _Sender(messages, self._submit)
 
     def print(self, output: Output) -> int:
         """Print a line for each reply; errors go to stderr with the number of their line.
@@ -232,17 +229,17 @@ class _Replies:
         Returns:
             The exit code of the first error, or 0.
         """
-        self._reader.start()
+        self._sender.start()
         code = ExitCode.OK
         printed = 0
-        while self._reader.number is None or printed < self._sent:
+        while self._sender.sent is None or printed < self._sent:
             try:
                 index, future = self._replies.get(timeout=_POLL)
             except queue.Empty:
                 if printed == self._sent:
                     self._check_client()
                 continue
-            while not future.done():  # Ctrl-C ends no wait without a limit on Windows (python/cpython#74157)
+            while not future.done():  # on Windows, Ctrl-C does not end a wait without a limit (python/cpython#74157)
                 futures.wait((future,), _POLL)
             try:
                 reply = future.result()
@@ -253,11 +250,11 @@ class _Replies:
                 self.show(index, reply, output)
             self._room.release()
             printed += 1
-        self._reader.check()
+        self._sender.check()
         return code
 
     def _check_client(self) -> None:
-        """Raise what ended the client: no further request can be sent, although stdin may stay open."""
+        """Raise the error that ended the client, if it has ended. It can send no more requests then."""
         with contextlib.suppress(TimeoutError):
             self._stream.get(0)
 

@@ -48,7 +48,7 @@ _STATUS: Final = {
     505: "a proxy in front of the server passes the request on with HTTP/1.0; let it use HTTP/1.1 (in nginx:"
     " proxy_http_version 1.1), with the headers Upgrade and Connection.",
 }
-"""For each status of a refusal that needs no further evidence."""
+"""The cause for each HTTP status that suffices to find it."""
 
 _UNREACHABLE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
 
@@ -74,7 +74,7 @@ _ALERTS: Final = {
         "the server requires a client certificate that it trusts; pass one with --cert and --key.",
     ),
 }
-"""For OpenSSL's reasons (https://docs.python.org/3/library/ssl.html#ssl.SSLError.reason)."""
+"""The cause for each reason of OpenSSL (https://docs.python.org/3/library/ssl.html#ssl.SSLError.reason)."""
 
 _CLOSES: Final = {
     1002: "the server says that the client violated the protocol; a proxy in between may change the frames.",
@@ -83,12 +83,12 @@ _CLOSES: Final = {
     1012: "the server restarts.",
     1013: "the server is overloaded; try again later.",
 }
-"""For codes of close frames (RFC 6455 §7.4.1 and the IANA registry)."""
+"""The cause for each code of a close frame (RFC 6455 §7.4.1 and the IANA registry)."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """The parts of the request that a refusal may be about.
+    """The parts of the upgrade request that may be the cause of a refusal.
 
     Attributes:
         path: of the URL.
@@ -118,7 +118,7 @@ def of_tcp(errors: Sequence[OSError]) -> str:
     if any(isinstance(error, TimeoutError) for error in errors):
         return "a firewall drops the packets, the host is down, or the address is wrong."
     if any(error.errno in _UNREACHABLE for error in errors):
-        return "this machine has no route to the host; check the network connection, and IPv6 if that is its family."
+        return "this machine has no route to the host; check the network connection, which may lack IPv6."
     if any(isinstance(error, FileNotFoundError) for error in errors):
         return "there is no such socket; the server is not running, or the path is wrong."
     return ""
@@ -128,7 +128,7 @@ def of_proxy(error: BaseException, sentence: str) -> str:
     """The cause if the proxy opened no tunnel.
 
     Args:
-        error: the error behind it.
+        error: the error that caused the ``ProxyError``.
         sentence: the text of the ``ProxyError``.
     """
     found = _PROXY_STATUS.search(sentence)
@@ -140,8 +140,11 @@ def of_proxy(error: BaseException, sentence: str) -> str:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "the proxy can't reach the server."
     if isinstance(error, TimeoutError):
-        return "the proxy can't reach the server, or is no proxy of this kind."
-    return "the proxy is no proxy of this kind, or does not permit this server; --proxy none connects directly."
+        return "the proxy can't reach the server, or is another kind of proxy than the scheme of its URL says."
+    return (
+        "the proxy is another kind of proxy than the scheme of its URL says, or does not permit this server;"
+        " --proxy none connects directly."
+    )
 
 
 def of_tls(error: OSError, *, answers_http: bool) -> str:
@@ -245,7 +248,7 @@ def of_close(code: int | None) -> str:
     if code is None:
         return "the server, or a proxy in between, cut the connection without a close frame."
     if code >= 4000:
-        return f"the code {code} is the application's own; its documentation says what it means, mostly a wrong token."
+        return f"the code {code} is one of the application's own codes, often for a wrong token; see its documentation."
     return _CLOSES.get(code, "")
 
 

@@ -1,7 +1,7 @@
 """Certificates as a server sends them, decoded for a diagnosis. Pure.
 
-``ssl`` decodes only certificates that it has verified, and a diagnosis is about the others; so ``cryptography`` decodes
-them.
+``ssl`` decodes only a certificate that it has verified. A diagnosis also shows a refused certificate, so the package
+``cryptography`` decodes the certificates.
 """
 
 from __future__ import annotations

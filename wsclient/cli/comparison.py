@@ -1,4 +1,4 @@
-"""What a server sends now beside what it sent in a recording, and the secrets that a recording lacks. Pure."""
+"""Compares what a server sends now with a recording, and puts secrets into recorded messages. Pure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ _SECRET: Final = re.compile(r'(\\*)"([^"\\]*)\1"(\s*:\s*)\1"' + re.escape(REDACT
 class Expected:
     """The messages of the server on one recorded connection; each is assigned to one that is received now.
 
-    A message is assigned to the first recorded one with the same id that was not assigned yet, else to one that is
-    equal except for ids, else to one of the same kind (see ``Matcher.alike``; messages that are not JSON are of one
-    kind if both are text or both binary). So the server may send messages in another order.
+    The server may send the messages in another order. A message is assigned to the first recorded one that is not
+    assigned yet and, in this order of preference:
+
+    1. has the same id,
+    2. is equal except for ids,
+    3. is of the same kind (see ``Matcher.alike``). Two messages that are not JSON are of the same kind if both are text
+       or both are binary.
 
     Args:
         messages: the recorded messages.
@@ -58,7 +62,7 @@ class Expected:
             payload: the message, which is received now.
 
         Returns:
-            The recorded message, or None if it corresponds to none; and what differs, one phrase for each difference.
+            The recorded message, and a phrase for each difference. The first is None if no recorded message was found.
         """
         got = self._matcher.read(payload)
         found = self._find(got)
@@ -78,7 +82,7 @@ class Expected:
         ids = set(self._matcher.ids_of(got.value))
         with_id = [n for n, (_, one) in enumerate(self._left) if ids.intersection(self._matcher.ids_of(one.value))]
         for numbers in (with_id, range(len(self._left))):
-            for is_similar in (self._matcher.same_but_ids, self._matcher.alike, _are_plain):
+            for is_similar in (self._matcher.same_but_ids, self._matcher.alike, _are_of_same_type):
                 for number in numbers:
                     if is_similar(self._left[number][1], got):
                         return number
@@ -87,7 +91,7 @@ class Expected:
         return None
 
 
-def _are_plain(wanted: Message, got: Message) -> bool:
+def _are_of_same_type(wanted: Message, got: Message) -> bool:
     return wanted.value is ABSENT and got.value is ABSENT and type(wanted.payload) is type(got.payload)
 
 
@@ -114,8 +118,8 @@ def with_secrets(payload: str | bytes, values: Mapping[str, Any]) -> tuple[str |
         values: the secrets by the names of their members, as ``redaction.normal`` returns them.
 
     Returns:
-        The message, and the names of the members for which there is no value. Without such a name it may still contain
-        redacted values that are not those of members.
+        The message, and the names of the members for which there is no value. If there are no such names, the message
+        may still contain redacted values that are not values of members.
     """
     if isinstance(payload, bytes):
         try:
@@ -131,7 +135,8 @@ def with_secrets(payload: str | bytes, values: Mapping[str, Any]) -> tuple[str |
             missing.append(name)
             continue
         value = json.dumps(values[normal(name)], ensure_ascii=False)
-        for _ in range((len(escape) + 1).bit_length() - 1):  # quotes have 1, 3, 7... backslashes in 1, 2, 3... strings
+        # If the JSON is in 1, 2, 3... strings, one in the other, each quote has 1, 3, 7... backslashes.
+        for _ in range((len(escape) + 1).bit_length() - 1):
             value = json.dumps(value, ensure_ascii=False)[1:-1]
         pieces += [payload[done : found.start()], f'{escape}"{name}{escape}"{colon}{value}']
         done = found.end()

@@ -35,10 +35,11 @@ THREADS = 6
 WORK_BEFORE = 1.5
 AWAY = 1.0
 WORK_AFTER = 1.5
-"""Seconds with the server, without it, and with it again."""
+"""Seconds of the three parts: with the server, without it, and with it again."""
 
 NOTES = ("written while offline, one", "written while offline, two", "written while offline, three")
 _PAUSE = 0.005
+"""Seconds between two requests of a worker."""
 
 
 class DemoClient(Client):
@@ -77,14 +78,14 @@ class Worker:
     Attributes:
         idempotent: whether its requests may be sent again.
         outcomes: how many requests had each outcome.
-        questions: the params of all its requests, as the server counts them.
+        sent_params: the ``params`` of each request as JSON text, in the form of ``DemoServer.seen``.
         thread: the thread.
     """
 
     def __init__(self, client: Client, number: int, stop: threading.Event) -> None:
         self.idempotent = number % 2 == 0
         self.outcomes: Counter[str] = Counter()
-        self.questions: list[str] = []
+        self.sent_params: list[str] = []
         self._client = client
         self._number = number
         self._stop = stop
@@ -96,7 +97,7 @@ class Worker:
         while not self._stop.wait(_PAUSE):
             n += 1
             params: list[object] = [f"worker {self._number}", n]
-            self.questions.append(json.dumps(params))
+            self.sent_params.append(json.dumps(params))
             try:
                 self.outcomes[self._ask(params)] += 1
             except ClientClosed:
@@ -155,11 +156,11 @@ def _show(screen: Screen, server: DemoServer) -> int:
         screen.note(f"{THREADS} threads make requests on one client; half of them mark their requests as idempotent")
         workers = [Worker(client, number, stop) for number in range(1, THREADS + 1)]
         _watch(screen, client, workers, WORK_BEFORE)
-        screen.note("the server goes away: it cuts every connection and refuses new ones")
+        screen.note("the server becomes unavailable: it cuts every connection and refuses new ones")
         server.go_away(under_way=THREADS)
-        deliveries = _away(screen, client, workers)
+        deliveries = _send_offline(screen, client, workers)
         server.come_back()
-        screen.note("the server is back")
+        screen.note("the server accepts connections again")
         client.wait_until(State.OPEN, 10)
         _watch(screen, client, workers, WORK_AFTER)
         stop.set()
@@ -174,7 +175,7 @@ def _show(screen: Screen, server: DemoServer) -> int:
     return _report(screen, server, client, workers, deliveries, latency)
 
 
-def _away(screen: Screen, client: Client, workers: list[Worker]) -> list[Delivery]:
+def _send_offline(screen: Screen, client: Client, workers: list[Worker]) -> list[Delivery]:
     """Send messages while there is no server."""
     client.wait_until(State.WAITING, 5)
     deliveries = [client.send(note) for note in NOTES]
@@ -205,7 +206,7 @@ def _report(
     latency: float,
 ) -> int:
     outcomes = sum((worker.outcomes for worker in workers), Counter[str]())
-    twice = Counter({worker: sum(server.seen[q] > 1 for q in worker.questions) for worker in workers})
+    twice = Counter({worker: sum(server.seen[sent] > 1 for sent in worker.sent_params) for worker in workers})
     resent = sum(twice[worker] for worker in workers if worker.idempotent)
     doubled = sum(twice[worker] for worker in workers if not worker.idempotent)
     arrived = [note for note in server.notes if note in NOTES]
@@ -215,8 +216,8 @@ def _report(
         "Outcomes",
         [
             ("answered", str(outcomes["answered"]), "each with the reply to its own request"),
-            ("re-sent", str(resent), "of the answered requests: in flight at the cut, idempotent, sent again"),
-            ("lost", str(outcomes["lost"]), "in flight at the cut, not idempotent: reported to the caller at once"),
+            ("re-sent", str(resent), "answered, but in flight at the cut: idempotent, so they were sent again"),
+            ("lost", str(outcomes["lost"]), "in flight at the cut, not idempotent: the caller got an error at once"),
             ("sent twice by mistake", str(doubled), "requests that were not idempotent"),
             ("notes sent offline", f"{len(arrived)}/{len(NOTES)}", f"{order}; now {deliveries[0].state}"),
         ],
@@ -231,11 +232,11 @@ def _report(
             ("round trip", f"{latency * 1000:.2f}", "ms, the last ping and its pong"),
         ],
     )
-    kept = (
+    checks = (
         outcomes["wrong"] == 0,
         doubled == 0,
         arrived == list(NOTES),
         stats.connections == 2,
         outcomes["answered"] > 0,
     )
-    return 0 if all(kept) else 1
+    return 0 if all(checks) else 1

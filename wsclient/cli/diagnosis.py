@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from .exits import ExitCode
 
-__all__ = ["Diagnosis", "Failed", "Finding", "Round", "milliseconds"]
+__all__ = ["Diagnosis", "Failed", "Finding", "Round", "duration"]
 
 State = Literal["ok", "warning", "failed"]
 
@@ -19,15 +19,15 @@ _INDENT: Final = 20
 
 @dataclass
 class Finding:
-    """What one phase has shown.
+    """The result of one phase.
 
     Attributes:
         phase: its name.
         summary: one line about it.
-        state: ``"warning"`` if the connection works, but something should be looked at.
-        seconds: how long it took; None if that means nothing.
+        state: ``"warning"`` if the connection works, but the user should read the details.
+        seconds: how long it took; None if it was not measured.
         details: further lines.
-        facts: every figure, as values of JSON.
+        facts: the values that ``--json`` prints in addition.
     """
 
     phase: str
@@ -39,7 +39,7 @@ class Finding:
 
     def line(self) -> str:
         """The summary, with the time."""
-        return self.summary if self.seconds is None else f"{self.summary} ({milliseconds(self.seconds)})"
+        return self.summary if self.seconds is None else f"{self.summary} ({duration(self.seconds)})"
 
     def as_json(self) -> dict[str, Any]:
         """Return the values for machines."""
@@ -143,8 +143,8 @@ class Diagnosis:
         yield from self.conclusion()
 
 
-def milliseconds(seconds: float) -> str:
-    """A time for people."""
+def duration(seconds: float) -> str:
+    """Return a time as text, in milliseconds below one second and in seconds above."""
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 

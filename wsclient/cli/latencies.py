@@ -73,7 +73,7 @@ class Latencies:
 
     @classmethod
     def merged(cls, parts: Iterable[Latencies]) -> Latencies:
-        """Return the sum of several histograms, each of which may be recorded to meanwhile."""
+        """Return the sum of several histograms. Other threads may record to them at the same time."""
         result = cls()
         counts = result._counts
         for part in parts:
@@ -124,7 +124,7 @@ class Latencies:
         return self.percentiles((percent,))[0]
 
     def percentiles(self, percents: Sequence[float]) -> list[float]:
-        """Return several percentiles, which must rise; see ``percentile``."""
+        """Return the percentiles for several percentages in ascending order; see ``percentile``."""
         found: list[float] = []
         seen = 0
         buckets = iter(sorted(self._counts.items()))
@@ -143,7 +143,8 @@ class Latencies:
         return found
 
     def ranges(self, number: int) -> list[tuple[float, float, int]]:
-        """Return a coarse histogram: lower bound, upper bound and count of ranges, which become wider by one factor.
+        """Return a coarse histogram: lower bound, upper bound and count of each range. Each range is wider than the one
+        before by the same factor.
 
         Args:
             number: how many ranges at most.

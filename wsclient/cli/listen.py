@@ -17,9 +17,10 @@ from .._errors import ClientClosed
 from .._threads.locks import make_lock
 from ..protocols import JsonId
 from .exits import CommandError, ExitCode
-from .options import FOREVER, ClientCommand, Connection
+from .options import CLOSE_TIMEOUT, FOREVER, ClientCommand, Connection
 from .output import Output
 from .protocols import UndecodedJson
+from .tracing import OutageNotice
 from .values import Condition, parse_json
 
 if TYPE_CHECKING:
@@ -39,10 +40,7 @@ _WAITING = 1000
 """Messages that may wait to be printed; the client pauses reading at this number."""
 
 _POLL = 0.1
-"""Longest single wait in seconds: Ctrl-C ends no wait without a limit on Windows (python/cpython#74157)."""
-
-_CLOSE_TIMEOUT = 1.0
-"""Seconds for the server to answer the close frame."""
+"""Longest single wait in seconds. On Windows, Ctrl-C does not end a wait without a limit (python/cpython#74157)."""
 
 
 class _Reply:
@@ -81,11 +79,25 @@ class _Reply:
     help="Connect again if no message comes for this time.",
 )
 @click.option("--until", type=Condition, metavar="NAME=VALUE", help="End after the first message with this value.")
-@click.option("--filter", "wanted", type=Condition, multiple=True, metavar="NAME=VALUE", help="Print only these.")
+@click.option(
+    "--filter",
+    "wanted",
+    type=Condition,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Print only messages with this value; repeatable.",
+)
 @click.option("--timestamps", is_flag=True, help="Begin each line with the time of its arrival.")
-@click.option("--exec", "program", metavar="CMD", help="Run a command for each message, which is on its stdin.")
-@click.option("--reply", "replies", type=_Reply, multiple=True, metavar="NAME=VALUE=JSON", help="Answer messages.")
-@click.option("--raw", is_flag=True, help="Print text and bytes as they came; with a protocol, bytes only.")
+@click.option("--exec", "program", metavar="CMD", help="Run CMD for each message, with the message on stdin.")
+@click.option(
+    "--reply",
+    "replies",
+    type=_Reply,
+    multiple=True,
+    metavar="NAME=VALUE=JSON",
+    help="Send JSON for each message with this value; repeatable.",
+)
+@click.option("--raw", is_flag=True, help="Print received text and bytes unchanged; with --protocol, only bytes.")
 def command(
     connection: Connection,
     url: str | None,
@@ -107,13 +119,16 @@ def command(
         raise CommandError(f"{more[0]!r} is one argument too many.")
     output = connection.output(raw=raw)
     options: dict[str, Any] = {"quiet": quiet_after}
-    greetings = [parse_json(text, "--send") for text in sent]
+    first_messages = [parse_json(text, "--send") for text in sent]
     requests = [parse_json(text, "--subscribe") for text in subscribed]
     if raw and connection.protocol is None and not requests:
         options["json"] = UndecodedJson()
-    greeter = _Greeter(greetings)
-    if greetings or requests:
-        options["on_open"] = greeter
+    on_open = _OnOpen(first_messages)
+    if connection.verbose:
+        options["on_open"] = on_open
+    else:  # with -v, the client's own records report every attempt
+        notice = OutageNotice(output, on_open)
+        options |= {"on_open": notice, "on_connect_error": notice.failed}
     client = connection.client(
         url,
         output,
@@ -129,21 +144,22 @@ def command(
     end = None if wait is None else time.monotonic() + wait
     try:
         for request in requests:
-            stream = greeter.subscribe(client, request, end)
+            stream = on_open.subscribe(client, request, end)
             if stream is not None:
                 listener.add(stream, is_subscription=True)
         return listener.run(end)
     finally:
-        client.close(timeout=_CLOSE_TIMEOUT)
+        client.close(timeout=CLOSE_TIMEOUT)
 
 
-class _Pump(threading.Thread):
-    """Moves the messages of one stream into a queue. If the queue is full, it waits, and so does the client.
+class _StreamReader(threading.Thread):
+    """Moves the messages of one stream into a queue. While the queue is full, this thread waits, and the client pauses
+    reading.
 
     Args:
         stream: the messages.
         messages: the queue; at the end it gets an ``_End``.
-        is_subscription: whether other messages may come after its end.
+        is_subscription: whether the end of this stream does not end the command.
     """
 
     def __init__(self, stream: Stream, messages: queue.Queue[Any], *, is_subscription: bool) -> None:
@@ -170,9 +186,11 @@ class _End(NamedTuple):
     error: Exception | None
 
 
-class _Greeter:
-    """The hook ``on_open``: sends the messages of ``--send`` on every connection, and the requests of subscriptions
-    whose messages the client does not recognise on every later one.
+class _OnOpen:
+    """The hook ``on_open``. It sends the messages of ``--send`` on every connection.
+
+    It also sends the requests of ``--subscribe`` again on every later connection, if the client does not do so. The
+    client does it only if it can recognise the messages of the subscription.
 
     Args:
         messages: the messages of ``--send``.
@@ -208,7 +226,8 @@ class _Greeter:
             end: until when to wait for the reply, on the monotonic clock; None: ``request_timeout``.
 
         Returns:
-            The messages of the subscription; None if they are ordinary messages, since they do not name it.
+            The messages of the subscription. None if the client can't recognise them, so that they arrive as ordinary
+            messages.
         """
         options: dict[str, Any] = {} if end is None else {"timeout": max(0.0, end - time.monotonic())}
         replies, number = client.stats.requests_ok, client.stats.connections
@@ -250,7 +269,7 @@ class _Listener:
 
     def add(self, stream: Stream, *, is_subscription: bool = False) -> None:
         """Handle the messages of a stream too."""
-        _Pump(stream, self._messages, is_subscription=is_subscription).start()
+        _StreamReader(stream, self._messages, is_subscription=is_subscription).start()
 
     def run(self, end: float | None) -> int:
         """Handle the messages until the end.
@@ -275,10 +294,11 @@ class _Listener:
                 if message.error is not None:
                     raise message.error
                 return ExitCode.OK if is_endless else ExitCode.CONNECTION_LOST
-            if self._ends_with(message):
+            if self._handle(message):
                 return ExitCode.OK
 
-    def _ends_with(self, message: Any) -> bool:
+    def _handle(self, message: Any) -> bool:
+        """Answer and print a message, as the options say. Return whether it was the last one."""
         for reply in self._replies:
             if reply.accepts(message):
                 self._client.send(reply.answer)

@@ -104,14 +104,14 @@ class Lane:
 
     Attributes:
         client: the client, which is open.
-        latencies: the replies.
+        latencies: those of the replies.
         errors: how many requests failed, by kind.
         examples: the sentence of the first error of each kind.
         in_flight: requests that have not ended.
         sent: requests that were sent, with those of the warm-up.
-        measured: those which count.
+        measured: requests that were sent and were due after the warm-up.
         last: when the latest request ended; 0 before.
-        ended: why the connection sends no more; None while it does.
+        ended: the error after which the connection sends no more requests; None before.
         lock: guards ``in_flight``, ``sent``, ``measured``, ``errors``, ``examples`` and whether a thread sends.
     """
 
@@ -206,12 +206,16 @@ class Lane:
                     self._is_sending = False
 
     def pause(self) -> None:
-        """Send nothing on this connection any more, if replies come by order: after a timeout the client drops it."""
+        """Send nothing until the next connection, if replies come by order. After a timeout, the client drops such a
+        connection, since it could not assign a late reply.
+        """
         if self._sender.replies_in_order:
             self._paused_on = self._sender.connection_number
 
     def resume(self) -> None:
-        """Continue after a pause, if the next connection is open, or there will be none."""
+        """End a pause, if the next connection is open or the client has ended. In the second case, sending a request
+        fails, which sets ``ended``.
+        """
         if self._paused_on and (self.client.state in _FINAL or self._paused_on != self._sender.connection_number):
             self._paused_on = 0
             self.send_due()
@@ -230,11 +234,12 @@ class Lane:
             self.errors[kind] = self.errors.get(kind, 0) + 1
 
     def refuse(self, error: BaseException, counts: bool) -> None:
-        """Send no more: the client takes no requests, because it has given up its connection or can't send them.
+        """Send no more requests on this connection, because the client has refused one.
 
         Args:
-            error: why. If the request was not sent, it is not counted: those that were lost with the connection are.
-            counts: whether the request would have counted.
+            error: the error of the client. A request that was not sent is not counted as failed; one that was lost with
+                its connection is.
+            counts: whether the request was due after the warm-up.
         """
         with self.lock:
             self.in_flight -= 1
@@ -295,7 +300,7 @@ class Load:
         self._thread = threading.Thread(target=self._run, name="wsclient-bench", daemon=True)
 
     def start(self) -> None:
-        """Send the first requests; the others follow by themselves."""
+        """Start the thread. It sends the first requests of a closed schedule, or all requests of an open one."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -311,7 +316,7 @@ class Load:
         return is_over and all(lane.is_idle() for lane in self.lanes)
 
     def resume(self) -> None:
-        """Let connections continue that replace one with a timeout; called from time to time."""
+        """End the pauses of connections whose next connection is open; called regularly."""
         for lane in self.lanes:
             lane.resume()
 
@@ -328,7 +333,9 @@ class Load:
         return total
 
     def _run(self) -> None:
-        """Send each request of an open schedule when it is due; begin a closed one."""
+        """Send each request of an open schedule when it is due, or the first requests of a closed one. The I/O threads
+        send the others.
+        """
         if self.schedule.due(0) is None:
             for lane in self.lanes:
                 lane.send_due()

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from .._client.client import Client
     from ..protocols import Protocol
 
-__all__ = ["FOREVER", "SHARED", "ClientCommand", "Connection"]
+__all__ = ["CLOSE_TIMEOUT", "FOREVER", "SHARED", "ClientCommand", "Connection"]
+
+CLOSE_TIMEOUT: Final = 1.0
+"""Seconds that a command waits at its end for the server to answer the close frame. The user waits for the command to
+end, so this is less than the default of ``Client.close``."""
 
 FOREVER: Final = -1
-"""``--retry forever``."""
+"""The number of attempts that ``--retry forever`` means."""
 
 
 def _attempts(value: Any) -> int:
@@ -57,7 +61,10 @@ SHARED: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
     (("--auth",), {"metavar": "USER:PASS", "help": "Basic authentication."}),
     (
         ("--token-cmd",),
-        {"metavar": "CMD", "help": "Run before every attempt; its output is sent as 'Authorization: Bearer'."},
+        {
+            "metavar": "CMD",
+            "help": "Run CMD before every attempt to connect; its output is sent as 'Authorization: Bearer'.",
+        },
     ),
     (("--subprotocol",), {"multiple": True, "metavar": "NAME", "help": "Offer a subprotocol; repeatable."}),
     (("--origin",), {"metavar": "ORIGIN", "help": "Send this Origin header."}),
@@ -66,23 +73,26 @@ SHARED: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
         {
             "shell_complete": _complete_protocol,
             "metavar": "NAME",
-            "help": f"How replies are found: {' | '.join(NAMES)}.",
+            "help": f"Message protocol, which finds the reply to a request: {' | '.join(NAMES)}.",
         },
     ),
     (("-k", "--insecure"), {"is_flag": True, "default": None, "help": "Do not verify the server's certificate."}),
     (("--ca",), {"type": click.Path(dir_okay=False), "help": "PEM file of the CAs to trust."}),
     (("--cert",), {"type": click.Path(dir_okay=False), "help": "PEM file of the client certificate."}),
-    (("--key",), {"type": click.Path(dir_okay=False), "help": "PEM file of its private key."}),
-    (("--server-name",), {"metavar": "NAME", "help": "Name in the server's certificate."}),
+    (("--key",), {"type": click.Path(dir_okay=False), "help": "PEM file of the private key of --cert."}),
+    (("--server-name",), {"metavar": "NAME", "help": "Host name to expect in the server's certificate."}),
     (("--proxy",), {"metavar": "URL", "help": "Proxy, or 'none'; by default that of the environment."}),
-    (("--timeout",), {"type": _SECONDS, "metavar": "SECONDS", "help": "For connecting, and for each reply."}),
+    (
+        ("--timeout",),
+        {"type": _SECONDS, "metavar": "SECONDS", "help": "Longest time to connect, and to wait for each reply."},
+    ),
     (
         ("--retry",),
         {
             "type": _attempts,
             "shell_complete": _complete_retry,
             "metavar": "N|forever",
-            "help": "Attempts to connect again.",
+            "help": "Number of further attempts to connect, after a failed one or a lost connection.",
         },
     ),
     (("--compression/--no-compression",), {"default": None, "help": "Offer compression (default: yes)."}),
@@ -97,9 +107,10 @@ SHARED: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
 """The shared options: the names and the keyword arguments of ``click.Option``. The members of a profile have the same
 names."""
 
-_NAMES: Final = ("headers", "auth", "token_cmd", "subprotocol", "origin", "protocol", "insecure", "ca", "cert", "key",
-                 "server_name", "proxy", "timeout", "retry", "compression", "max_size", "profile", "verbose",
-                 "color")  # fmt: skip
+_OPTION_NAMES: Final = ("headers", "auth", "token_cmd", "subprotocol", "origin", "protocol", "insecure", "ca", "cert",
+                        "key", "server_name", "proxy", "timeout", "retry", "compression", "max_size", "profile",
+                        "verbose", "color")  # fmt: skip
+"""The names of the shared options in Python."""
 
 
 class ClientCommand(click.Command):
@@ -111,7 +122,7 @@ class ClientCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Combine the shared options, and run the command."""
-        shared = {name: ctx.params.pop(name) for name in _NAMES}
+        shared = {name: ctx.params.pop(name) for name in _OPTION_NAMES}
         ctx.params["connection"] = Connection.of(shared)
         return super().invoke(ctx)
 
@@ -122,7 +133,7 @@ class Connection:
 
     Attributes:
         headers: name and value of each header.
-        retry: attempts to connect again; ``FOREVER`` without a limit; None: as the command decides.
+        retry: number of further attempts to connect; ``FOREVER``: no limit; None: the default of the command.
         url: the URL of the profile, or None.
         verbose: 0, 1 (``-v``) or 2 (``-vv``).
 
@@ -151,7 +162,8 @@ class Connection:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Connection:
-        """Combine the options of the command line with those of the profile, which count less.
+        """Combine the options of the command line and of the profile. An option of the command line replaces that of
+        the profile.
 
         Args:
             given: the options of the command line, by name; those that were not given are None or empty.
@@ -184,8 +196,8 @@ class Connection:
     def arguments(self, url: str | None, more: tuple[str, ...] = ()) -> tuple[str, tuple[str, ...]]:
         """Return the URL to connect to, and the arguments that follow it.
 
-        If the profile has a URL, the first argument is the URL only if it contains ``://``; else it is the first of the
-        arguments that follow.
+        If the profile has a URL, and the first argument does not contain ``://``, the URL is that of the profile; the
+        first argument is then returned with the others.
 
         Raises:
             CommandError: there is no URL.
@@ -212,10 +224,10 @@ class Connection:
         Args:
             url: the complete URL.
             output: prints.
-            retry: attempts to connect again if ``--retry`` is not given; ``FOREVER`` without a limit.
+            retry: number of further attempts to connect if ``--retry`` is not given; ``FOREVER``: no limit.
             protocol: the message protocol if ``--protocol`` is not given; None: no correlation.
-            level: records of the client of this level (of ``logging``) and above are printed without ``-v``.
-            more: further options of the client, which count more than the shared ones.
+            level: the lowest level of ``logging`` whose records are printed without ``-v``.
+            more: further options of the client. They replace those that the shared options set.
 
         Raises:
             CommandError: an option can't be used.
@@ -246,7 +258,7 @@ class Connection:
             **self._retries(retry if self.retry is None else self.retry),
         }
         if self.protocol is not None:
-            options["protocol"] = protocol_of(self.protocol, self._secret())
+            options["protocol"] = protocol_of(self.protocol, self._secret_function())
         else:
             options["protocol"] = uncorrelated() if protocol is None else protocol
         if self.timeout is not None:
@@ -277,7 +289,8 @@ class Connection:
         assert self.token_cmd is not None
         return _with_header(self._headers(), "Authorization", f"Bearer {run_for_secret(self.token_cmd)}")
 
-    def _secret(self) -> Any:
+    def _secret_function(self) -> Any:
+        """Return a function that runs ``--token-cmd`` and returns its output; None without the option."""
         return None if self.token_cmd is None else functools.partial(run_for_secret, self.token_cmd)
 
     def _ssl_context(self) -> ssl.SSLContext | None:
@@ -311,10 +324,10 @@ class Connection:
 
 
 class _StopAfter:
-    """The ``stop`` strategy of ``--retry``.
+    """A value for ``Reconnect(stop=)``, which ends the attempts to connect as ``--retry`` says.
 
     Args:
-        retries: attempts after the first one; ``FOREVER`` without a limit.
+        retries: number of attempts after the first one; ``FOREVER``: no limit.
     """
 
     def __init__(self, retries: int) -> None:
@@ -325,12 +338,14 @@ class _StopAfter:
 
 
 def _with_header(headers: Mapping[str, str], name: str, value: str) -> dict[str, str]:
-    """Return the headers with another one, which replaces one of the same name in any case (RFC 9110 §5.1)."""
+    """Return the headers with another one. It replaces a header of the same name; upper and lower case are the same in
+    names (RFC 9110 §5.1).
+    """
     return {**{known: one for known, one in headers.items() if known.lower() != name.lower()}, name: value}
 
 
 def _readable(path: str | None, option: str) -> str | None:
-    """Return the path of a file that can be read.
+    """Check that a file can be read, and return its path.
 
     Raises:
         CommandError: it can't be read.

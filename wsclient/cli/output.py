@@ -16,14 +16,14 @@ __all__ = ["Color", "Output"]
 Color = Literal["auto", "always", "never"]
 
 _MARKUP: Final = {"notice": "\033[2m", "warning": "\033[33m", "error": "\033[31m"}
-_PLAIN: Final = "\033[0m"
+_RESET: Final = "\033[0m"
 _LONGEST: Final = 1_000_000
-"""Characters of a line on a terminal."""
+"""Characters after which a line on a terminal is cut."""
 
 
 class Output:
-    """Prints messages and notices. Used by one thread, except ``notice`` and ``warn``, which any thread may call: each
-    writes one whole line.
+    """Prints messages and notices. Any thread may call ``notice`` and ``warn``, since each call writes one whole line.
+    One thread uses the other methods.
 
     Args:
         color: whether to use colours; ``"auto"``: on a terminal, unless the environment has ``NO_COLOR``
@@ -45,7 +45,7 @@ class Output:
 
         Args:
             message: the message.
-            stamp: begins the line; binary messages as they came have none.
+            stamp: the text at the beginning of the line. It is not printed before the bytes of a binary message.
 
         Raises:
             BrokenPipeError: nothing reads stdout any more.
@@ -58,7 +58,7 @@ class Output:
         self.text(f"{stamp}{self.shown(message)}")
 
     def shown(self, message: Any) -> str:
-        """Return the line that ``message`` prints for a message that is not printed as bytes."""
+        """Return the line for a message, with colours if they are used. Bytes become base64, also with ``raw``."""
         line = message if self._raw and isinstance(message, str) else self.line(message)
         if self.is_terminal and not self._raw:
             line = printable(line, _LONGEST)
@@ -67,7 +67,7 @@ class Output:
         return line
 
     def text(self, line: str) -> None:
-        """Print a line that is ready.
+        """Print a line without changes.
 
         Raises:
             BrokenPipeError: nothing reads stdout any more.
@@ -85,11 +85,11 @@ class Output:
         return json.dumps(message, ensure_ascii=False, default=str)
 
     def notice(self, text: str) -> None:
-        """Print a line on stderr: what happens."""
+        """Print an event as a line on stderr."""
         self._print("notice", text)
 
     def warn(self, text: str) -> None:
-        """Print a line on stderr: what the user should know."""
+        """Print a warning as a line on stderr."""
         self._print("warning", text)
 
     def error(self, text: str) -> None:
@@ -99,7 +99,7 @@ class Output:
     def _print(self, kind: str, text: str) -> None:
         line = printable(text, _LONGEST)
         if self._notices_have_color:
-            line = f"{_MARKUP[kind]}{line}{_PLAIN}"
+            line = f"{_MARKUP[kind]}{line}{_RESET}"
         with contextlib.suppress(OSError):  # stderr is closed: there is no place for notices
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
@@ -112,7 +112,7 @@ def _wants_color(color: Color, is_terminal: bool) -> bool:
 
 
 def _colored(line: str) -> str:
-    """Return a line of JSON with colours. rich takes 60 ms to import, so only a terminal pays for it."""
+    """Return a line of JSON with colours. ``rich`` is imported here, since the import takes 60 ms."""
     from .coloring import colored_json
 
     return colored_json(line)

@@ -1,4 +1,4 @@
-"""Which reply answers which request, in a recording. Pure: messages are passed in the order of the recording."""
+"""Finds the replies to the requests of a recording. Pure: the caller passes the messages, in their order."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..testing._replay.matching import ID_KEYS
 __all__ = ["Pair", "Pairs", "id_names"]
 
 _MOST_WAITING: Final = 10_000
-"""Requests of one connection that may wait for their replies; beyond that the oldest counts as not answered. Messages
-with an id may be no requests at all."""
+"""Requests of one connection that may wait for their replies. If there are more, the oldest one counts as not answered.
+It may be no request, although it has an id."""
 
 _CALL: Final = 2
 """The first element of a call in OCPP-J and WAMP-like lists, see ``protocols.Ocpp``."""
@@ -106,7 +106,7 @@ class Pairs:
             message: the decoded JSON, or another message.
 
         Returns:
-            The pairs that are complete now, or that will never be.
+            The pairs that this message completes, and those for whose reply the object does not wait any more.
         """
         waiting = self._waiting.setdefault(connection, OrderedDict())
         if self._in_order:
@@ -164,15 +164,15 @@ def _unanswered(request: _Request) -> Pair:
 
 
 def _is_call(message: Any) -> bool:
-    """Whether a message asks for a reply, so that it is none itself."""
+    """Whether a message is a call, which can't be a reply."""
     if isinstance(message, list):
         return len(message) > 2 and message[0] == _CALL and not isinstance(message[0], bool)
     return isinstance(message, dict) and "method" in message and "result" not in message and "error" not in message
 
 
 def _is_answer(message: Any) -> bool:
-    """Whether a message of the client with an id expects no reply: it answers a call whose request is not in the
-    recording, or ends a subscription (``complete`` of graphql-transport-ws).
+    """Whether a message of the client has an id, but expects no reply. It may answer a call that the recording does not
+    contain, or end a subscription (``complete`` of graphql-transport-ws).
     """
     if not isinstance(message, dict):
         return False

@@ -28,6 +28,7 @@ from .._threads.waiting import Deadline
 from .._threads.wakeup import Wakeup
 from . import causes
 from .diagnosis import Diagnosis, Failed, Finding
+from .exits import sentence_of
 
 if TYPE_CHECKING:
     from .._network.options import NetworkOptions
@@ -35,19 +36,22 @@ if TYPE_CHECKING:
     from .._rfc6455.url import Target
     from .certificates import Certificate
 
-__all__ = ["Path", "Waits"]
+__all__ = ["NetworkPhases", "Waits"]
 
 _FEW_DAYS: Final = 14
-"""A certificate that ends sooner is a warning. Authorities with certificates of 90 days renew them 30 days before."""
+"""Days. A certificate that expires within this time is a warning. A certificate of 90 days is usually renewed 30 days
+before it expires."""
 
 _FAMILIES: Final = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
 _VARIABLES: Final = {"ws": ("ws_proxy", "http_proxy", "all_proxy"), "wss": ("wss_proxy", "https_proxy", "all_proxy")}
+"""The environment variables that may name the proxy, for each scheme of a URL."""
+
 _TRIAL: Final = 2.0
-"""Seconds for a second connection that finds out whether the port uses TLS or plain HTTP."""
+"""Longest time in seconds of a further connection that finds out whether the port uses TLS, or HTTP without TLS."""
 
 
 class Waits:
-    """Waits for sockets on the thread that calls; a ``Watch`` without commands."""
+    """Waits for sockets on the calling thread. It implements the protocol ``_network.poller.Watch``."""
 
     def __init__(self) -> None:
         self._wakeup = Wakeup()
@@ -75,7 +79,7 @@ class Waits:
 
     @property
     def wake(self) -> Callable[[], None]:
-        """Ends the present wait; for any thread."""
+        """Return a function that ends the present wait. Any thread may call it."""
         return self._wakeup.wake
 
     def close(self) -> None:
@@ -85,10 +89,11 @@ class Waits:
 
 
 class _Dialing(threading.Thread):
-    """Connects to one address, beside the attempts for the other ones. A daemon: Ctrl-C need not wait for it.
+    """Connects to one address, while other threads connect to the other addresses. It is a daemon, so the process can
+    end after Ctrl-C before the attempt has ended.
 
     Attributes:
-        address: where to.
+        address: the address.
         sock: the connected socket, or None.
         error: why it is not connected, or None.
         seconds: how long it took.
@@ -131,13 +136,13 @@ class _Dialing(threading.Thread):
         return f"{_family(family)} {address} port {port}: {_outcome(self.error, self.seconds)}{mark}"
 
 
-class Path:
-    """The way to one server. ``open`` goes through the phases.
+class NetworkPhases:
+    """Opens a socket to one server, phase by phase.
 
     Args:
         target: the server.
-        options: those of the client; ``open_timeout`` counts for each phase.
-        diagnosis: gets the findings.
+        options: those of the client; ``open_timeout`` limits each phase.
+        diagnosis: receives the findings.
     """
 
     def __init__(
@@ -157,7 +162,7 @@ class Path:
         self._address: dial.Address | None = None
 
     def close(self) -> None:
-        """Close what the waits need."""
+        """Close the descriptors that the waits use."""
         self._waits.close()
 
     def context(self) -> ssl.SSLContext:
@@ -174,8 +179,8 @@ class Path:
         """Go through all phases.
 
         Returns:
-            The connected socket, with TLS if the URL demands it. None if only the client can open the connection: to a
-            ``wss`` server through an ``https`` proxy there is no socket, but TLS within TLS.
+            The connected socket, with TLS if the scheme of the URL is ``wss``. None for a ``wss`` server behind an
+            ``https`` proxy: the connection is TLS within TLS, which only the client can open.
 
         Raises:
             Failed: a phase failed.
@@ -188,7 +193,7 @@ class Path:
         if self._proxy is not None:
             if self._proxy.scheme == "https" and self._target.secure:
                 sock.close()
-                self._diagnosis.add(Finding("tls", "within the TLS to the proxy; the client opens both", "ok"))
+                self._diagnosis.add(Finding("tls", "not measured: TLS to the server is within TLS to the proxy", "ok"))
                 return None
             sock = self._tunnel_phase(sock)
         return self._tls_phase(sock) if self._target.secure else sock
@@ -212,7 +217,7 @@ class Path:
                 "proxy", partial(_proxy.choose, self._options.proxy, self._target), self._deadline()
             )
         except (ProxyError, TimeoutError) as error:
-            raise Failed(finding, text_of(error, 500), "") from error
+            raise Failed(finding, sentence_of(error, 500), "") from error
         source = self._source_of_proxy()
         if found is None:
             exempt = "" if source is None else f": NO_PROXY exempts this host from {source}"
@@ -241,7 +246,7 @@ class Path:
             addresses = dial.resolve(host, port, self._lookups, self._deadline())
         except ConnectError as error:
             finding.seconds, finding.summary = time.monotonic() - began, f"{host} was not found"
-            raise Failed(finding, text_of(error, 500), causes.of_lookup(error.last, host)) from error
+            raise Failed(finding, sentence_of(error, 500), causes.of_lookup(error.last, host)) from error
         finding.seconds = time.monotonic() - began
         found = [(_family(family), address[0]) for family, address in addresses]
         finding.facts["addresses"] = [{"family": family, "address": address} for family, address in found]
@@ -294,7 +299,7 @@ class Path:
         except OSError as error:
             finding.summary, finding.seconds = "the proxy opened no tunnel", time.monotonic() - began
             cause = error.last if isinstance(error, ConnectError) else error
-            sentence = text_of(error, 500) if isinstance(error, ConnectError) else f"{_words(error)}."
+            sentence = sentence_of(error, 500) if isinstance(error, ConnectError) else f"{_words(error)}."
             raise Failed(finding, sentence, causes.of_proxy(cause, sentence)) from error
         finding.seconds = time.monotonic() - began
         return sock
@@ -305,7 +310,7 @@ class Path:
             context = self.context()
         except ConnectError as error:
             sock.close()
-            raise Failed(finding, text_of(error, 500), "") from error
+            raise Failed(finding, sentence_of(error, 500), "") from error
         began = time.monotonic()
         try:
             secured = tls.start_tls(sock, self._name, context, self._waits, self._deadline())
@@ -387,14 +392,14 @@ class Path:
     # --- further connections -----------------------------------------------------------------------------------------
 
     def speaks_tls(self) -> bool:
-        """Whether the port accepts TLS; it makes a connection of its own."""
+        """Find out by a further connection whether the port accepts TLS."""
         with contextlib.suppress(OSError, ValueError):
             self._connect_unverified(self._deadline(_TRIAL)).close()
             return True
         return False
 
     def answers_http(self) -> bool:
-        """Whether the port answers HTTP without TLS; it makes a connection of its own."""
+        """Find out by a further connection whether the port answers HTTP without TLS."""
         deadline = self._deadline(_TRIAL)
         try:
             sock = self._connect(deadline)
@@ -408,7 +413,7 @@ class Path:
         return False
 
     def _connect(self, deadline: Deadline) -> socket.socket:
-        """Connect again, up to the end of the tunnel."""
+        """Connect again, through the tunnel if there is a proxy."""
         if self._address is None:
             raise ConnectionError("there is no address")
         sock = dial.connect([self._address], None, self._waits, deadline)

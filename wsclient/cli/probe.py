@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from .._client.client import Client
-from .._errors import printable, text_of
+from .._errors import printable
 from .._network.options import NetworkOptions
 from .._options import DEFAULT_LIMITS, Limits
 from .._recording.redaction import Redactor
@@ -18,9 +18,9 @@ from .._rfc6455.handshake import may_be_secret
 from .._settings import OPEN_TIMEOUT, SESSION_TIMEOUT
 from .causes import Sent
 from .diagnosis import Diagnosis, Failed, Finding, Round
-from .exits import CommandError
+from .exits import CommandError, sentence_of
 from .options import ClientCommand, Connection
-from .phases import Path
+from .phases import NetworkPhases
 from .tracing import FramePrinter
 from .upgrade import Checks, Redirected, Tap
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _LONGEST_LINE: Final = 1000
+"""Characters after which a line of text is cut."""
 
 _EPILOG: Final = """\b
 Examples:
@@ -43,8 +44,8 @@ Examples:
 @click.command(
     cls=ClientCommand,
     epilog=_EPILOG,
-    help="Diagnose a connection, phase by phase: proxy, DNS, TCP, TLS, upgrade, pings, close. --timeout counts for each"
-    " phase; there is one attempt, so --retry has no effect.",
+    help="Diagnose a connection, phase by phase: proxy, DNS, TCP, TLS, upgrade, pings, close. --timeout limits each"
+    " phase. There is one attempt, so --retry has no effect.",
 )
 @click.argument("url", required=False)
 @click.option(
@@ -107,23 +108,25 @@ def _diagnose(connection: Connection, url: str, watch: float, output: Output, di
 def _follow(
     target: Target, connection: Connection, redirect: Redirected, finding: Finding
 ) -> tuple[Target, Connection]:
-    """Return where a redirect leads, and the options for that server: another origin gets nothing that may be secret.
+    """Return the target of a redirect, and the options for that server. For another origin, the options contain nothing
+    that may be secret.
 
     Raises:
         Failed: the client does not follow it.
     """
     try:
         found = _url.redirected(target, redirect.location)
-        stays = found.origin == target.origin
-        if not stays and any(map(may_be_secret, connection.subprotocol)):
+        is_same_origin = found.origin == target.origin
+        if not is_same_origin and any(map(may_be_secret, connection.subprotocol)):
             raise ValueError("It leads to another origin, and a subprotocol is so long that it may be a secret.")
     except ValueError as error:
-        words = f"The redirect is not followed. {text_of(error, 500)}"
-        raise Failed(finding, words, "the URL is old, or an HTTP server answers; use the URL it leads to.") from error
-    if stays:
+        words = f"The redirect is not followed. {sentence_of(error, 500)}"
+        cause = "the URL is old, or an HTTP server answers; use the URL to which the redirect leads."
+        raise Failed(finding, words, cause) from error
+    if is_same_origin:
         return found, connection
-    nothing: dict[str, Any] = {"headers": {}, "auth": None, "token_cmd": None, "cert": None, "key": None}
-    return found, dataclasses.replace(connection, **nothing)
+    no_secrets: dict[str, Any] = {"headers": {}, "auth": None, "token_cmd": None, "cert": None, "key": None}
+    return found, dataclasses.replace(connection, **no_secrets)
 
 
 def _sent(target: Target, headers: Mapping[str, str], origin: str | None) -> Sent:
@@ -154,7 +157,7 @@ class _Attempt:
         options = connection.options()
         headers = options["headers"]
         if callable(headers):
-            headers = headers()  # once, and not within the time of the upgrade
+            headers = headers()  # here, since the command must not run again, or within the measured time
         self._sent = _sent(target, headers, options["origin"])
         self._target = target
         self._diagnosis = diagnosis
@@ -182,9 +185,9 @@ class _Attempt:
             source_address=None,
             server_hostname=options["server_hostname"],
         )
-        self._path = Path(target, network, diagnosis)
+        self._phases = NetworkPhases(target, network, diagnosis)
         if target.secure:
-            self._overrides["ssl_context"] = self._path.context  # the client need not load all CAs again
+            self._overrides["ssl_context"] = self._phases.context  # the client need not load all CAs again
 
     def run(self, watch: float) -> None:
         """Go through the phases.
@@ -197,16 +200,16 @@ class _Attempt:
             Redirected: the server redirects.
         """
         try:
-            sock = self._path.open()
+            sock = self._phases.open()
             given = {} if sock is None else {"sock": sock, "proxy": None}
             client = self._connection.client(self._target.url, self._output, **{**self._overrides, **given})
             checks = Checks(client, self._tap, self._diagnosis, self._timeout)
             try:
-                checks.upgrade(self._sent, None if self._target.secure else self._path.speaks_tls)
+                checks.upgrade(self._sent, None if self._target.secure else self._phases.speaks_tls)
                 checks.pings()
                 checks.watch(watch)
                 checks.close()
             finally:
                 client.close(timeout=0)
         finally:
-            self._path.close()
+            self._phases.close()

@@ -1,5 +1,5 @@
-"""Profiles: named sets of shared options in ``profiles.toml``. Secrets in them are references, ``env:NAME`` or
-``cmd:COMMAND``, so the file itself has none::
+"""Profiles: named sets of shared options in ``profiles.toml``. The file need not contain a secret: ``env:NAME`` refers
+to an environment variable, and ``cmd:COMMAND`` to the output of a command::
 
     [staging]
     url = "wss://staging.example.com/ws"
@@ -42,13 +42,14 @@ _KEYS: Final[Mapping[str, type | tuple[type, ...]]] = {
     "compression": bool,
     "max_size": int,
 }
-"""The members of a profile with their types: the shared options, with ``_`` for ``-``."""
+"""The members of a profile with their types. They are the shared options, with ``_`` instead of ``-``."""
 
 _FILES: Final = ("ca", "cert", "key")
 """Members that are paths; ``~`` in them is the home folder."""
 
 _COMMAND_TIMEOUT: Final = 60.0
-"""Seconds for a command that prints a secret; a password manager may ask the user first."""
+"""Seconds until a command that prints a secret must have ended. It may be a password manager that asks the user for a
+password."""
 
 
 def profiles_path() -> Path:
@@ -91,8 +92,8 @@ def run_for_secret(command: str) -> str:
     """Run a shell command and return what it prints, without white space at the ends.
 
     Raises:
-        CommandError: it fails, prints nothing or takes too long. The text has the command and its stderr, not its
-            output.
+        CommandError: it fails, prints nothing or takes too long. The text of the error contains the command and its
+            stderr, but not its output.
     """
     try:
         done = subprocess.run(  # noqa: S602  (the user's own command)

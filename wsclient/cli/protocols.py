@@ -29,6 +29,7 @@ _CLASSES: Final[Mapping[str, str]] = {
     "openai": "OpenAIRealtime",
 }
 NAMES: Final = (*_CLASSES, "id=FIELD", "package.module:Class")
+"""What ``--protocol`` accepts."""
 
 _SECRETS: Final[Mapping[str, str]] = {"ha": "HASS_TOKEN", "obs": "OBS_WEBSOCKET_PASSWORD"}
 """Protocols that log in with messages, and the environment variable of their secret. ``HASS_TOKEN`` is also the name
@@ -36,7 +37,7 @@ that Home Assistant's own command line uses."""
 
 
 class UndecodedJson:
-    """A JSON codec that leaves what arrives as it came."""
+    """A JSON codec that encodes messages, but does not decode received texts."""
 
     @staticmethod
     def dumps(value: Any) -> str:

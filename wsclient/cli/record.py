@@ -21,7 +21,7 @@ from .._recording.options import Recording
 from .._recording.private_file import create, write_whole
 from .._settings import REQUEST_TIMEOUT
 from .exits import CommandError, ExitCode
-from .options import FOREVER, ClientCommand, Connection
+from .options import CLOSE_TIMEOUT, FOREVER, ClientCommand, Connection
 from .recording_view import NOTHING, RecordingView
 from .tracing import FramePrinter
 from .values import Condition
@@ -35,14 +35,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _WAITING: Final = 100
-"""Writes to the file that may wait to be printed; each has at most some 300 KB. At this number the client pauses."""
+"""Pieces of the recording that may wait to be printed; a piece has at most some 300 KB. The client pauses reading at
+this number."""
 
-_CLOSE_TIMEOUT: Final = 1.0
-"""Seconds for the server to answer the close frame."""
 
 _QUIET: Final = 1.0
-"""Seconds without a message after which a session ends whose stdin has ended, if a message has no id, so that its reply
-can't be recognized."""
+"""Seconds without a message after which a session ends, if stdin has ended and one of its messages had no id. The reply
+to such a message can't be recognized."""
 
 _POLL: Final = 0.1
 """Seconds after which the conditions that depend on time are checked again."""
@@ -56,9 +55,10 @@ Examples:
 
 _HELP: Final = """Record a session to FILE, until Ctrl-C: messages in both directions, with their times.
 
-Each line of stdin is sent as a text message, without waiting for replies. At the end of stdin, if it had any line, the
-session ends after the replies: when each request with an id has its reply and, if a line had no id, no message came for
-a second; at the latest after --timeout seconds (default 30). With --count, --until or --wait only these end it.
+Each line of stdin is sent as a text message, without waiting for replies. If stdin had a line, the session ends after
+the end of stdin, when each request with an id has its reply. If a line had no id, the session also waits until no
+message has come for a second. The longest wait is --timeout seconds (default 30). With --count, --until or --wait, only
+these options end the session.
 
 Secrets are redacted by their names (password, token, cookie and others; see --redact and --keep), also in what is
 printed. The file can be played by `wsclient replay` and `wsclient.testing.Replay`.
@@ -116,7 +116,7 @@ def command(
     timeout = REQUEST_TIMEOUT if connection.timeout is None else connection.timeout
     sink.create()
     try:
-        return session.run(_Ends(count, wait, until, timeout))
+        return session.run(_EndConditions(count, wait, until, timeout))
     finally:
         session.end()
         output.notice(f"wsclient: {view.summary()}; recorded in {more[0]}.")
@@ -133,8 +133,8 @@ def _print_file(path: str, view: RecordingView) -> int:
 
 
 @dataclass(frozen=True)
-class _Ends:
-    """When a session ends: the options of the command line."""
+class _EndConditions:
+    """The options of the command line that determine when a session ends."""
 
     count: int | None
     wait: float | None
@@ -143,12 +143,12 @@ class _Ends:
 
     @property
     def with_replies(self) -> bool:
-        """Whether it ends after the replies to what stdin had."""
+        """Whether the session ends after the replies to the lines of stdin."""
         return self.count is None and self.wait is None and self.until is None
 
 
 class _Failed(NamedTuple):
-    """What ended one of the threads."""
+    """The error that ended one of the threads."""
 
     error: Exception
 
@@ -157,8 +157,8 @@ class _Ended(NamedTuple):
     """The server has closed the connection normally, and ``--retry 0`` was given."""
 
 
-class _Input(NamedTuple):
-    """The end of stdin.
+class _StdinEnd(NamedTuple):
+    """Stdin has ended.
 
     Attributes:
         lines: how many messages were sent.
@@ -170,8 +170,8 @@ class _Input(NamedTuple):
 class _Sink:
     """The function of the client's recording: writes to the file, and passes what is written to the main thread.
 
-    It runs on the I/O thread. If the queue is full, since stdout is not read, it waits, and so the client reads no
-    further messages.
+    The I/O thread calls it. If nothing reads stdout, the queue becomes full; the call then waits, and the client pauses
+    reading.
 
     Args:
         path: of the file.
@@ -181,7 +181,7 @@ class _Sink:
         ValueError: no file can be written at the path.
 
     Attributes:
-        written: what was written, in pieces of whole lines; and the failure, as ``_Failed``.
+        written: a queue with what was written, in pieces of whole lines. It also contains the events of the threads.
         failure: the error that ended the writing, or None.
     """
 
@@ -192,8 +192,8 @@ class _Sink:
         self._whole = 0  # bytes of the file after the last complete line
         self.failure: CommandError | None = None
         self._queued: list[bytes] = []
-        self._rest: deque[bytes] | None = None  # what was written since the main thread stopped to wait for it
-        self.written: queue.Queue[bytes | _Failed | _Ended | _Input] = queue.Queue(_WAITING)
+        self._rest: deque[bytes] | None = None  # what was written after `end_waiting`; None before
+        self.written: queue.Queue[bytes | _Failed | _Ended | _StdinEnd] = queue.Queue(_WAITING)
 
     def create(self) -> None:
         """Create the file, or empty it.
@@ -214,7 +214,7 @@ class _Sink:
             self._rest.append(lines)
 
     def end_waiting(self) -> None:
-        """Do not wait for room in the queue any more, from now on."""
+        """Let no call of this object wait for room in the queue any more."""
         self._queued = self._drained()
         self._rest = deque()
         self._queued += self._drained()  # in the meantime the I/O thread may have filled the queue, and be waiting
@@ -256,12 +256,13 @@ class _Sink:
 
 
 class _Receiver(threading.Thread):
-    """Connects, reads the client's messages, which the recording already has, and reports the end of the client.
+    """Connects, and reports the end of the client. It reads the client's messages and drops them, since the recording
+    contains them.
 
     Args:
         client: not started.
         then: a thread that is started when the client is connected.
-        results: gets the error that ended the client.
+        results: receives the end of the client, as ``_Ended`` or ``_Failed``.
     """
 
     def __init__(self, client: Client, then: threading.Thread, results: queue.Queue[Any]) -> None:
@@ -284,11 +285,11 @@ class _Receiver(threading.Thread):
 
 
 class _StdinSender(threading.Thread):
-    """Sends the lines of stdin. A daemon: it may wait for stdin when the command ends.
+    """Sends the lines of stdin. It is a daemon, since it may still wait for stdin when the command ends.
 
     Args:
         client: sends.
-        results: gets an ``_Input`` at the end of stdin, or the error.
+        results: receives a ``_StdinEnd``, or the error as ``_Failed``.
         decodes: whether JSON objects and lists are passed to the client's protocol; otherwise each line is sent as it
             is.
     """
@@ -309,7 +310,7 @@ class _StdinSender(threading.Thread):
                 if text:
                     self._client.send(_decoded(text) if self._decodes else text)
                     sent += 1
-            self._results.put(_Input(sent))
+            self._results.put(_StdinEnd(sent))
         except Exception as error:
             self._results.put(_Failed(error))
 
@@ -340,11 +341,11 @@ class _Session:
         self._sender = _StdinSender(client, sink.written, decodes=decodes)
         self._lines: deque[bytes] = deque()  # of the recording, to be printed next
         self._is_complete = False  # whether a condition of the command line has ended it
-        self._input: _Input | None = None
+        self._input: _StdinEnd | None = None
         self._input_ended_at = 0.0
         self._last_message_at = 0.0
 
-    def run(self, ends: _Ends) -> int:
+    def run(self, ends: _EndConditions) -> int:
         """Record until the end.
 
         Returns:
@@ -372,7 +373,7 @@ class _Session:
         the session.
         """
         self._sink.end_waiting()
-        self._client.close(timeout=_CLOSE_TIMEOUT)
+        self._client.close(timeout=CLOSE_TIMEOUT)
         self._sink.close()
         for line in () if self._is_complete else [*self._lines, *b"".join(self._sink.left()).splitlines()]:
             self._view.add(json.loads(line))
@@ -380,13 +381,13 @@ class _Session:
         if self._sink.failure is not None:
             raise self._sink.failure
 
-    def _take(self, result: bytes | _Failed | _Ended | _Input, ends: _Ends) -> int | None:
+    def _take(self, result: bytes | _Failed | _Ended | _StdinEnd, ends: _EndConditions) -> int | None:
         """Print what was written to the recording; return the exit code if the session ends."""
         if isinstance(result, _Failed):
             raise result.error
         if isinstance(result, _Ended):
             return ExitCode.OK if ends.count is None and ends.until is None else ExitCode.CONNECTION_LOST
-        if isinstance(result, _Input):
+        if isinstance(result, _StdinEnd):
             self._input = result
             self._input_ended_at = time.monotonic()
             return None
@@ -409,7 +410,7 @@ class _Session:
             return True
         if self._view.sent < self._input.lines or self._view.waiting:
             return False
-        return not self._view.has_plain or now >= max(self._input_ended_at, self._last_message_at) + _QUIET
+        return not self._view.has_message_without_id or now >= max(self._input_ended_at, self._last_message_at) + _QUIET
 
 
 def _is_terminal() -> bool:

@@ -34,7 +34,7 @@ class RecordingView:
     Attributes:
         sent, received: the numbers of messages.
         connections: the number of connections.
-        has_plain: whether a message was sent that has no id.
+        has_message_without_id: whether a message was sent whose reply can't be recognized.
     """
 
     def __init__(self, output: Output, *, show: bool, pairs: bool, protocol: str | None) -> None:
@@ -47,7 +47,7 @@ class RecordingView:
         self.sent = 0
         self.received = 0
         self.connections = 0
-        self.has_plain = False
+        self.has_message_without_id = False
 
     @property
     def waiting(self) -> int:
@@ -75,7 +75,7 @@ class RecordingView:
             self._print_message(direction, at, message)
         if not entry.get("heartbeat"):
             self._print_pairs(self._pairs.add(entry["connection"], direction, at, message))
-            self.has_plain |= direction == SENT and not self._pairs.has_id(message)
+            self.has_message_without_id |= direction == SENT and not self._pairs.has_id(message)
         if direction == SENT:
             self.sent += not entry.get("heartbeat")
             return NOTHING
@@ -87,7 +87,7 @@ class RecordingView:
         self._print_pairs(self._pairs.finish())
 
     def summary(self) -> str:
-        """Return what passed, as a phrase."""
+        """Return the numbers of connections, messages and replies, as a phrase."""
         parts = [f"{counted(self.connections, 'connection')}, {self.sent} sent, {self.received} received"]
         if self._times:
             times = sorted(self._times)

@@ -39,15 +39,15 @@ others.
 
 With --to, the client's side is played against a real server: the messages of each recorded connection in their order,
 each after the messages of the server that precede it. What the server sends differently is printed on stdout, one
-sentence per line, and the exit code is then 1. The order of the server's messages is not compared; values of ids and
-redacted values equal any value, and with --ignore those of other members too.
+sentence per line, and the exit code is then 1. These are not compared: the order of the server's messages, the values
+of ids, redacted values, and the values of the members that --ignore names.
 """
 
 
 @click.command(cls=ClientCommand, epilog=_EPILOG, help=_HELP, short_help="Play a recording.")
 @click.argument("file")
 @click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="Listen here; by default on a free port.")
-@click.option("--lenient", is_flag=True, help="Accept messages in any order, and others.")
+@click.option("--lenient", is_flag=True, help="Accept messages in any order, and unrecorded ones.")
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
@@ -127,7 +127,7 @@ def _started(file: str, port: int, options: dict[str, Any]) -> Replay:
 
 
 def _print_new(replay: Replay, shown: int, output: Output) -> int:
-    """Print the differences since the last call, and return their number with those before."""
+    """Print the differences after the first ``shown`` ones, and return how many there are in all."""
     new = [*replay.mismatches, *map(_unexpected, replay.unexpected)][shown:]  # one of the two is always empty
     for sentence in new:
         output.warn(sentence)
@@ -153,8 +153,10 @@ def _result(replay: Replay, shown: int, output: Output) -> int:
 
 @contextlib.contextmanager
 def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM ends the command like Ctrl-C: a script that runs a replay in the background ends it by ``kill``, since
-    shells without job control start such a process with SIGINT ignored (POSIX, 2.11).
+    """Let SIGTERM end the command as Ctrl-C does.
+
+    A script ends a replay in the background by ``kill``, which sends SIGTERM. The process ignores SIGINT, since a shell
+    without job control starts it so (POSIX, 2.11).
     """
     is_main = threading.current_thread() is threading.main_thread()  # only this thread may change a handler
     before = signal.signal(signal.SIGTERM, _interrupt) if is_main else None

@@ -18,6 +18,7 @@ from ..testing._replay.matching import Matcher
 from ..testing._replay.playing import CLIENT_CLOSE, CLOSE, CUT, EXPECT, SEND, RecordedStep, recorded_steps
 from .comparison import Expected, with_secrets
 from .exits import CommandError, ExitCode
+from .options import CLOSE_TIMEOUT
 from .pairs import id_names
 from .recording_view import counted
 from .values import items
@@ -32,15 +33,12 @@ if TYPE_CHECKING:
 __all__ = ["play"]
 
 _TIMEOUT: Final = 10.0
-"""Seconds to wait for a message of the server, in addition to the time that it took in the recording, without
-``--timeout``."""
+"""Default of ``--timeout``: seconds to wait for a message of the server, in addition to the time that the message took
+in the recording."""
 
-_CLOSE_TIMEOUT: Final = 1.0
-"""Seconds for the server to answer the close frame."""
-
-_LINGER: Final = 1.0
-"""Most seconds between the last message and the end of the connection, if the client ended it. In the recording it may
-have been open for hours."""
+_LONGEST_END: Final = 1.0
+"""Longest time in seconds from the last message to the end of the connection, if the client ended it. In the recording,
+that time may be hours."""
 
 
 def play(
@@ -68,7 +66,7 @@ def play(
         The exit code: 1 if something differs.
 
     Raises:
-        CommandError: secrets are missing, or ``secrets`` can't be used.
+        CommandError: ``secrets`` lacks the value of a redacted member, or can't be used.
         ValueError: the file is not a recording, or is damaged.
         OSError: it can't be read.
     """
@@ -81,10 +79,10 @@ def play(
         for recorded in session.connections
     ]
     payloads = _payloads(scripts, _values(secrets))
-    connection = dataclasses.replace(connection, protocol=None)  # the recording has the messages of a protocol's login
+    connection = dataclasses.replace(connection, protocol=None)  # the recording contains its log-in
     report = _Report(output)
     for script in scripts:
-        exchange = _Exchange(script, Expected(script.said, matcher, ids), payloads, report, speed)
+        exchange = _Exchange(script, Expected(script.server_messages, matcher, ids), payloads, report, speed)
         exchange.timeout = _TIMEOUT if connection.timeout is None else connection.timeout
         exchange.play(connection, url, output)
     output.notice(f"wsclient: {report.summary(len(scripts))}.")
@@ -100,7 +98,7 @@ class _Script:
     subprotocols: tuple[str, ...]
 
     @property
-    def said(self) -> list[RecordedStep]:
+    def server_messages(self) -> list[RecordedStep]:
         """The server's messages."""
         return [step for step in self.steps if step.what is SEND]
 
@@ -123,7 +121,7 @@ def _values(secrets: Sequence[str]) -> dict[str, Any]:
 
 
 def _payloads(scripts: Sequence[_Script], values: Mapping[str, Any]) -> dict[int, str | bytes]:
-    """The client's messages by their lines, with the secrets.
+    """Return the client's messages by their line numbers. The secrets replace the redacted values.
 
     Raises:
         CommandError: a secret is missing.
@@ -215,7 +213,7 @@ class _Exchange:
         self._payloads = payloads
         self._report = report
         self._speed = speed
-        self._now, self._recorded_at = 0.0, script.recorded.at  # when the last step was made, and when it was recorded
+        self._step_at, self._recorded_at = 0.0, script.recorded.at  # when the last step was made, and when in the file
         self._stream: Stream
 
     def play(self, connection: Connection, url: str, output: Output) -> None:
@@ -228,11 +226,11 @@ class _Exchange:
         with client.listen() as self._stream:
             client.start()
             try:
-                self._now = time.monotonic()
+                self._step_at = time.monotonic()
                 self._check_subprotocol(client)
                 self._play(client)
             finally:
-                client.close(self._close_code(), timeout=_CLOSE_TIMEOUT)
+                client.close(self._close_code(), timeout=CLOSE_TIMEOUT)
 
     def _play(self, client: Client) -> None:
         step = None
@@ -243,7 +241,7 @@ class _Exchange:
                     self._pause(step)
                     client.send(self._payloads[step.line])
                     self._report.sent += 1
-                    self._now, self._recorded_at = time.monotonic(), step.at
+                    self._step_at, self._recorded_at = time.monotonic(), step.at
             self._await(None)
             self._end(client, step)
         except WebSocketClientError:
@@ -254,21 +252,21 @@ class _Exchange:
         line = until.line if until is not None else 1 + max((one.line for one in self._script.steps), default=0)
         while left := self._expected.before(line):
             took = max(0.0, max(step.at for step in left) - self._recorded_at)
-            if not self._take(self._now + took + self.timeout):
+            if not self._take(self._step_at + took + self.timeout):
                 for step in left:
                     self._report.differ(self._number, step.line, f"not received: {printable(str(step.message))}")
                 self._expected.give_up(left)
 
     def _pause(self, step: RecordedStep) -> None:
         if self._speed is not None:
-            self._read_until(self._now + max(0.0, step.at - self._recorded_at) / self._speed)
+            self._read_until(self._step_at + max(0.0, step.at - self._recorded_at) / self._speed)
 
     def _read_until(self, end: float) -> None:
         while self._take(end):
             pass
 
     def _take(self, end: float) -> bool:
-        """Compare the next message; False if there is none until a time."""
+        """Receive and compare the next message. Return False if none has arrived at the time ``end``."""
         try:
             payload = self._stream.get(max(0.0, end - time.monotonic()))
         except TimeoutError:
@@ -280,13 +278,15 @@ class _Exchange:
         return True
 
     def _end(self, client: Client, last: RecordedStep | None) -> None:
-        """Wait for the end of the connection, if the server closed it; else for further messages."""
+        """Wait for the end of the connection, if the server closed it in the recording. Otherwise read further messages
+        for a short time.
+        """
         steps = self._script.steps
         if last is None or last.what is not CLOSE:  # a cut may have been a fault of the network
             has_end = len(steps) > 1 and steps[-1].what in (CLIENT_CLOSE, CUT)
-            self._read_until(time.monotonic() + (min(steps[-1].at - steps[-2].at, _LINGER) if has_end else 0.0))
+            self._read_until(time.monotonic() + (min(steps[-1].at - steps[-2].at, _LONGEST_END) if has_end else 0.0))
             return
-        self._read_until(self._now + max(0.0, last.at - self._recorded_at) + self.timeout)
+        self._read_until(self._step_at + max(0.0, last.at - self._recorded_at) + self.timeout)
         self._report.differ(
             self._number,
             last.line,
@@ -294,7 +294,7 @@ class _Exchange:
         )
 
     def _check_end(self, client: Client, reached: RecordedStep | None) -> None:
-        """The connection has ended: compare how."""
+        """Compare the end of the connection with the recorded one."""
         last = self._script.steps[-1] if self._script.steps else None
         disconnect = client.last_disconnect
         code, reason = (None, "") if disconnect is None else (disconnect.code, disconnect.reason)

@@ -20,7 +20,8 @@ _RANGES: Final = 12
 """Lines of the histogram."""
 
 _BUSY: Final = 85
-"""Percent of a core from which the client itself may be the limit: with the GIL, its threads share one core."""
+"""Percent of a core. If this process uses more, it may be the limit instead of the server, since with the GIL all its
+threads share one core."""
 
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 
@@ -79,10 +80,10 @@ class Summary:
         depth: requests in flight on each connection, at most.
         rate: requests per second that were asked for; None in the closed model.
         seconds: length of the measurement.
-        in_time: replies within this time; the others came after its end.
+        in_time: replies that arrived before the end of the measurement. ``latencies`` has later ones too.
         latencies: of all replies.
         errors: requests that failed, by kind.
-        examples: a sentence for each kind.
+        examples: the text of the first error of each kind.
         unsent: requests that were due but could not be sent in time.
         unanswered: requests in flight when the measurement was interrupted.
         reconnects: how often connections were opened again.
@@ -112,7 +113,7 @@ class Summary:
     interrupted: bool = False
 
     def per_second(self, count: float) -> float:
-        """Return a count for each second of the measurement."""
+        """Return a count divided by the seconds of the measurement."""
         return count / self.seconds if self.seconds > 0 else 0.0
 
 
@@ -170,7 +171,9 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 
 def as_csv(summary: Summary) -> list[str]:
-    """Return the lines of ``--csv``: a head, and a line for each second. Latencies are in milliseconds."""
+    """Return the lines of ``--csv``: the names of the columns, then a line for each second. Latencies are in
+    milliseconds.
+    """
     lines = ["second,requests_per_second,errors,p50_ms,p90_ms,p99_ms,max_ms"]
     for row in summary.rows:
         times = ",".join(str(_ms(value)) for value in (row.p50, row.p90, row.p99, row.most))

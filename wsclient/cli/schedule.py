@@ -4,9 +4,9 @@ Without ``--rate`` the model is *closed*: a connection sends the next request wh
 stops for a second, the client sends nothing meanwhile, so only the few requests in flight get a long latency. This is
 named coordinated omission (Gil Tene, "How NOT to Measure Latency", Strange Loop 2015).
 
-With ``--rate`` the model is *open*: the times of all requests are known before, and a latency is counted from that
-time, also if the request was sent later because the connection or this process was busy. wrk2 counts in the same way
-(https://github.com/giltene/wrk2, "Acknowledging Coordinated Omission").
+With ``--rate`` the model is *open*: the rate determines the time of each request in advance. The latency is counted
+from that time, even if the request was sent later because the connection or this process was busy. wrk2 counts in the
+same way (https://github.com/giltene/wrk2, "Acknowledging Coordinated Omission").
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 __all__ = ["ClosedSchedule", "OpenSchedule", "Schedule", "Start", "make_schedule"]
 
 SECOND: Final = 1_000_000_000
-"""Nanoseconds."""
+"""Nanoseconds in one second."""
 
 
 class Start(NamedTuple):
@@ -47,7 +47,7 @@ class Schedule:
         Args:
             begin: when the load begins.
             warmup: seconds before the measurement.
-            seconds: its length; None for no limit.
+            seconds: length of the measurement; None for no limit.
             count: how many requests to measure; None for no limit.
         """
         self.begin = begin
@@ -153,7 +153,7 @@ class OpenSchedule(Schedule):
         return Start(at, number >= self._first)
 
     def is_over(self, now: int) -> bool:
-        """Return whether no request follows. One that is due and has no room yet does not count."""
+        """Return whether no request becomes due any more. A request that is due may still wait to be sent."""
         last = None if self._last is None else self._time_of(self._last - 1)
         return (last is not None and now > last) or super().is_over(now)
 

@@ -31,6 +31,7 @@ _COLOURS = {
     State.FAILED: "red",
 }
 _LINES = 12
+"""Events that the live display shows."""
 
 
 class Screen(Protocol):

@@ -22,11 +22,11 @@ from ..testing._servers.sockets import make_reset
 __all__ = ["DemoServer"]
 
 PASSWORD = "open sesame"  # noqa: S105 - not a secret
-_THINKING = (0.02, 0.06)
-"""Shortest and longest time until an answer, in seconds, so that there are always some requests in flight."""
+_ANSWER_DELAY = (0.02, 0.06)
+"""Shortest and longest delay of an answer, in seconds. The delay keeps some requests in flight all the time."""
 
-_PATIENCE = 5.0
-"""Longest wait for requests before the connections are cut, in seconds; normally they come within 10 ms."""
+_LONGEST_WAIT = 5.0
+"""Longest wait for requests before the connections are cut, in seconds. The requests normally arrive within 10 ms."""
 
 
 class DemoServer:
@@ -56,9 +56,9 @@ class DemoServer:
         """Stop answering, then end every connection with a RST, and refuse new ones.
 
         Args:
-            under_way: wait before the RST until this many requests are unanswered, at most ``_PATIENCE`` seconds.
+            under_way: wait before the RST until this many requests are unanswered, at most ``_LONGEST_WAIT`` seconds.
         """
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _LONGEST_WAIT
         with self._changed:
             self._away = True
             while len(self._under_way) < under_way and self._changed.wait(end - time.monotonic()):
@@ -105,7 +105,7 @@ class DemoServer:
         with self._changed:
             self._under_way.add((connection, call["id"]))
             self._changed.notify_all()
-        timer = threading.Timer(random.uniform(*_THINKING), self._answer_call, (connection, call))  # noqa: S311
+        timer = threading.Timer(random.uniform(*_ANSWER_DELAY), self._answer_call, (connection, call))  # noqa: S311
         timer.daemon = True
         timer.start()
 

@@ -15,7 +15,7 @@ import click
 from .._errors import printable, text_of
 from .._models import State
 from .._rfc6455.url import redact
-from .exits import CommandError, ExitCode, exit_code_of, sentence_of
+from .exits import CommandError, ExitCode, exit_code_of, in_shell_words, sentence_of
 from .options import FOREVER, ClientCommand, Connection
 from .output import Output
 from .shell_commands import QUIT, perform
@@ -47,9 +47,10 @@ What is typed is stored in ~/.local/state/wsclient/history (in $XDG_STATE_HOME, 
 only you can read, except lines that begin with a space or contain a word such as password, token or secret.
 
 If stdin is no terminal, its lines are a script: messages and replies are printed on stdout as they come, and --retry is
-0. A slash command waits for the replies to the requests before it. After the last line the command waits for the
-replies; then, if other messages were sent, until as many messages have arrived or none has arrived for --wait seconds
-(with /sub, until none has arrived for this time). The exit code is that of the first error.
+0. A slash command waits for the replies to the requests before it. After the last line, the script waits for the
+replies to all requests. If other messages were sent, it then waits until as many messages have arrived, or none has
+arrived for --wait seconds; after /sub, until none has arrived for --wait seconds. The exit code is that of the first
+error.
 """
 
 _EPILOG: Final = """\b
@@ -82,19 +83,19 @@ _STYLES: Final = {
     type=click.FloatRange(min=0),
     default=_QUIET,
     metavar="SECONDS",
-    help="Of a script: the end after this time without a message.",
+    help="End a script when no message has arrived for this time.",
 )
 def command(connection: Connection, url: str | None, wait: float) -> int:
     """Run the command."""
     url, more = connection.arguments(url)
     if more:
         raise CommandError(f"{more[0]!r} is one argument too many.")
-    has_cursor = os.environ.get("TERM") not in ("dumb", "unknown")  # else lines are read as from a script
+    has_cursor = os.environ.get("TERM") not in ("dumb", "unknown")  # without one, stdin is read as a script
     is_interactive = sys.stdin.isatty() and (sys.stdout.isatty() or sys.stderr.isatty()) and has_cursor
     output = connection.output()
     transcript = Transcript(output, has_marks=is_interactive and sys.stdout.isatty())
     conversation = Conversation(
-        connection, url, output, transcript, retry=FOREVER if is_interactive else 0, waits_aside=is_interactive
+        connection, url, output, transcript, retry=FOREVER if is_interactive else 0, has_waiting_threads=is_interactive
     )
     if is_interactive:
         return _Dialogue(conversation, url, output).run()
@@ -174,7 +175,7 @@ class _Dialogue:
 
     def _failed(self, error: BaseException) -> None:
         self._failure = error
-        self._screen.leave()
+        self._screen.stop()
 
     def _perform_all(self) -> None:
         while (given := self._inputs.get()) is not None:
@@ -186,10 +187,13 @@ class _Dialogue:
                 self._conversation.transcript.error(f"* {sentence_of(error)}")
 
     def _status(self) -> StyleAndTextTuples:
-        """The prompt: a line with the state, and the begin of the input line."""
+        """Return the prompt: a line with the state, and the mark at the beginning of the input line."""
         client = self._conversation.client
         state, error = client.state, client.last_error
-        text = self._figures() if state is not State.WAITING or error is None else text_of(error, _LONGEST_REASON)
+        if state is not State.WAITING or error is None:
+            text = self._figures()
+        else:
+            text = in_shell_words(text_of(error, _LONGEST_REASON))
         style = _STYLES.get(state, "")
         return [
             (style, f"[{state.value}] "),

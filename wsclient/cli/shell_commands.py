@@ -27,10 +27,11 @@ class SlashRow:
     """A row of the table.
 
     Attributes:
-        argument: what follows it, for people; empty if nothing may follow. In brackets it may be omitted.
+        argument: the name of its argument for ``/help``, in brackets if the argument may be omitted. Empty if the
+            command has no argument.
         help: what it does.
         run: called with the conversation and the argument.
-        read: makes the argument of the text; raises ``InputError``.
+        read: returns the argument from the typed text; raises ``InputError``.
         waits: whether it waits for the server.
         is_path: whether the argument is completed as the name of a file.
     """
@@ -59,7 +60,7 @@ def perform(conversation: Conversation, given: Input) -> None:
     """Do what was typed.
 
     Raises:
-        Exception: it can't be done; ``exits`` has its sentence.
+        Exception: it can't be done. ``exits.sentence_of`` returns the text for the user.
     """
     if isinstance(given, Message):
         conversation.post(given.value)
@@ -69,7 +70,7 @@ def perform(conversation: Conversation, given: Input) -> None:
         row, argument = prepared(given)
         conversation.transcript.typed(f"/{given.name} {given.rest}".rstrip())
         if row.waits:
-            conversation.aside(row.run, conversation, argument)
+            conversation.call_waiting(row.run, conversation, argument)
         else:
             row.run(conversation, argument)
 
@@ -174,7 +175,7 @@ def _help(conversation: Conversation, argument: None) -> None:
 
 
 def _quit(conversation: Conversation, argument: None) -> None:
-    """The shell itself ends."""
+    """Do nothing. The callers of ``perform`` end the shell instead of passing this command on."""
 
 
 COMMANDS: Final[Mapping[str, SlashRow]] = {
@@ -186,7 +187,7 @@ COMMANDS: Final[Mapping[str, SlashRow]] = {
     "send": SlashRow("JSON", "Send a message that is no request.", _send, _json),
     "text": SlashRow("TEXT", "Send a text as it is.", _send, _text),
     "record": SlashRow(
-        "[FILE]", "Record from now on, redacted, for replay; without FILE: end it.", _record, _path_or_nothing,
+        "[FILE]", "Record to FILE from now on, redacted; without FILE, end that.", _record, _path_or_nothing,
         is_path=True,
     ),
     "save": SlashRow("FILE", "Write the messages so far as NDJSON.", _save, _path, is_path=True),

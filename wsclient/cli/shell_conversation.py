@@ -14,6 +14,7 @@ from .._models import State
 from .._threads.locks import make_lock
 from ..protocols import JsonId
 from .exits import CommandError, exit_code_of, sentence_of
+from .options import CLOSE_TIMEOUT
 from .shell_recording import RecordingSwitch
 from .tracing import FramePrinter
 
@@ -27,14 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation"]
 
-_CLOSE_TIMEOUT: Final = 1.0
-"""Seconds for the server to answer the close frame."""
-
 _POLL: Final = 0.01
-"""Seconds after which the end of a script looks again for replies."""
+"""Seconds after which the main thread checks again whether the replies to a script have arrived."""
 
-_NEXT: Final = 0.001
-"""Seconds after which it is checked again whether the client has begun to connect."""
+_START_POLL: Final = 0.001
+"""Seconds after which the main thread checks again whether the client has begun to connect."""
 
 _ENDED: Final = (State.CLOSED, State.FAILED)
 
@@ -42,7 +40,8 @@ _ENDED: Final = (State.CLOSED, State.FAILED)
 class Conversation:
     """One session of the shell. After ``/close`` or a failure it can have another client.
 
-    Threads: the input is performed on one thread; commands that wait run on threads of their own if ``waits_aside``.
+    Threads: one thread performs the input. With ``has_waiting_threads``, a command that waits for the server runs on a
+    further thread.
 
     Args:
         connection: the options of the command line.
@@ -50,7 +49,7 @@ class Conversation:
         output: prints what the client logs.
         transcript: shows messages.
         retry: attempts to connect again, unless ``--retry`` is given.
-        waits_aside: whether the next input is performed while a command waits for the server.
+        has_waiting_threads: whether the next input is performed while a command waits for the server.
 
     Attributes:
         client: the present client.
@@ -60,7 +59,14 @@ class Conversation:
     """
 
     def __init__(
-        self, connection: Connection, url: str, output: Output, transcript: Transcript, *, retry: int, waits_aside: bool
+        self,
+        connection: Connection,
+        url: str,
+        output: Output,
+        transcript: Transcript,
+        *,
+        retry: int,
+        has_waiting_threads: bool,
     ) -> None:
         self.transcript = transcript
         self.recording = RecordingSwitch(
@@ -68,12 +74,12 @@ class Conversation:
         )
         self.is_correlated = connection.protocol is not None
         self._make_client = partial(connection.client, url, output, retry=retry, level=logging.WARNING)
-        self._waits_aside = waits_aside
+        self._has_waiting_threads = has_waiting_threads
         # Guards `_requests`.
         self._lock = make_lock()
         self._requests = 0
         self._subscribed: list[Any] = []  # requests that are sent again after each reconnect
-        self._plain = 0
+        self._uncorrelated = 0
         self._is_subscribed = False
         self._is_closing = False
         self.client = self._new_client()
@@ -97,7 +103,7 @@ class Conversation:
         starting = threading.Thread(target=self._start, args=(self.client, failed), name="wsclient-start", daemon=True)
         starting.start()
         while self.client.state is State.NEW and starting.is_alive():
-            time.sleep(_NEXT)
+            time.sleep(_START_POLL)
 
     def _start(self, client: Client, failed: Callable[[BaseException], object]) -> None:
         try:
@@ -109,9 +115,8 @@ class Conversation:
     def reopen(self) -> None:
         """Replace a client that is closed or failed by a new one, and begin to connect."""
         self._is_closing = False
-        self._subscribed.clear()
         self.client = self._new_client()
-        if self._waits_aside:
+        if self._has_waiting_threads:
             self.begin(self._not_opened)
         else:
             self.start()
@@ -122,7 +127,7 @@ class Conversation:
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the client."""
         self._is_closing = True
-        self.client.close(code, reason, timeout=_CLOSE_TIMEOUT)
+        self.client.close(code, reason, timeout=CLOSE_TIMEOUT)
 
     def end(self) -> None:
         """Close everything."""
@@ -154,9 +159,9 @@ class Conversation:
 
     def _read(self, stream: Stream) -> None:
         """Show the messages of a stream until its end, on a thread of its own."""
-        threading.Thread(target=self._pump, args=(stream,), name="wsclient-listen", daemon=True).start()
+        threading.Thread(target=self._show_messages, args=(stream,), name="wsclient-listen", daemon=True).start()
 
-    def _pump(self, stream: Stream) -> None:
+    def _show_messages(self, stream: Stream) -> None:
         try:
             for message in stream:
                 self.transcript.received(message)
@@ -189,7 +194,7 @@ class Conversation:
         """Send a message whose reply, if there is one, is an ordinary message."""
         self.transcript.sent(message)
         self.client.send(message)
-        self._plain += 1
+        self._uncorrelated += 1
         self._warn_if_away()
 
     def request(self, message: Any) -> None:
@@ -208,7 +213,7 @@ class Conversation:
         self._warn_if_away()
 
     def subscribe(self, request: Any) -> None:
-        """Subscribe, and again after each reconnect; the messages are shown like all others.
+        """Subscribe now, and again after each reconnect. The messages are shown like all others.
 
         Raises:
             Exception: the errors of ``Client.subscribe``.
@@ -227,11 +232,11 @@ class Conversation:
 
     def _warn_if_away(self) -> None:
         if self.client.state is not State.OPEN and not self.is_over:
-            self.transcript.note("* not connected now; it is sent when the connection is open")
+            self.transcript.note("* not connected now; the message is sent when the connection is open")
 
-    def aside(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Call a function that waits: on a thread of its own, or here."""
-        if not self._waits_aside:
+    def call_waiting(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function that waits for the server, with ``has_waiting_threads`` on a further thread."""
+        if not self._has_waiting_threads:
             function(*arguments)
             return
         threading.Thread(target=self._attempt, args=(function, *arguments), name="wsclient-wait", daemon=True).start()
@@ -275,7 +280,7 @@ class Conversation:
         """
         transcript = self.transcript
         seen, since = transcript.received_count, time.monotonic()
-        while (self._is_subscribed or transcript.received_count < self._plain) and transcript.failure is None:
+        while (self._is_subscribed or transcript.received_count < self._uncorrelated) and transcript.failure is None:
             if self.is_over:
                 raise _end_of(self.client)
             if seen != transcript.received_count:

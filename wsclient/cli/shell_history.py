@@ -24,8 +24,8 @@ def history_path() -> Path:
 
 
 class _PrivateHistory(FileHistory):
-    """Stores what was typed, except lines that may contain a secret; the Up key brings those back too, until the end
-    of the shell.
+    """Stores what was typed, except lines that may contain a secret. Until the end of the shell, the Up key shows such
+    lines again too.
     """
 
     def store_string(self, string: str) -> None:

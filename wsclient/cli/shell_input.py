@@ -9,8 +9,8 @@ it begins with          it is
 another character       ``METHOD NAME=TEXT NAME:=JSON …``, the call of a method; text is sent with ``/text TEXT``
 =====================  ==============================================================================================
 
-A parameter's TEXT ends at white space, unless it is in ``"…"`` (a JSON string) or in ``'…'`` (all characters mean
-themselves). Its JSON may contain white space; it may be in ``'…'`` too, as it is typed for other shells.
+A parameter's TEXT ends at white space, unless it is in ``"…"`` (a JSON string) or in ``'…'``, where no character has a
+special meaning. A parameter's JSON may contain white space. It may be in ``'…'`` too, as it must be in other shells.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Call", "Input", "InputError", "Message", "SlashCommand", "is_open", 
            "parse", "parse_all"]  # fmt: skip
 
 _JSON: Final = re.compile(r'[{\["]|-?[0-9]|(?:true|false|null)\s*$')
-"""The begin of JSON."""
+"""The beginning of JSON."""
 
 _METHOD: Final = re.compile(r"[^\s=\"'{}\[\],]+")
 """Characters of a method's name: such as ``aria2.getVersion``, ``eth_call``, ``textDocument/hover``."""
@@ -43,11 +43,11 @@ _SECRET: Final = re.compile(
     r"|(?:api|access|private).?key",
     re.IGNORECASE,
 )
-"""Words that appear beside a secret: those of ``Recording``, anywhere in the line."""
+"""Words that indicate a secret, anywhere in the line. They are like the names of members that ``Recording`` redacts."""
 
 _OPENING: Final = {"{": "}", "[": "]"}
 _PIECE: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"?|(?<==)\'[^\']*\'?|[{}\[\]]')
-"""What ``is_open`` looks at: strings, which may lack their end, and brackets."""
+"""The parts of a text that ``is_open`` reads: brackets, and strings, even without their end."""
 
 
 class InputError(CommandError):
@@ -118,7 +118,7 @@ def parse_all(text: str) -> list[Input]:
     """Parse what was typed or pasted at once: one input, or several on lines of their own.
 
     Raises:
-        InputError: neither; the error is that of one input.
+        InputError: the text is neither. The error is that of the text as one input.
     """
     try:
         return [parse(text)]
@@ -162,7 +162,7 @@ def json_in(text: str, begin: int = 0) -> Any:
 def is_open(text: str) -> bool:
     """Whether a bracket is open at the end, so that the input continues on the next line.
 
-    A wrong bracket or a string without an end opens nothing: they are errors that more lines can't repair.
+    The result is False for a wrong bracket and a string without an end, since more lines can't correct these errors.
     """
     stack: list[str] = []
     if re.match(r"\s*/text\b", text):
@@ -193,7 +193,7 @@ def _call(text: str, begin: int) -> Call:
     at = begin if method is None else method.end()
     if method is None or (at < len(text) and not text[at].isspace()):
         raise InputError(
-            f"{text[at]!r} at {_place(text, at)} is in no name of a method; type JSON, METHOD NAME=TEXT, "
+            f"{text[at]!r} at {_place(text, at)} can't be in the name of a method; type JSON, METHOD NAME=TEXT, "
             "/text TEXT or /help.",
             at,
         )
@@ -233,7 +233,7 @@ def _parameter(text: str, at: int) -> tuple[str, Any, int]:
         assert word is not None
         value, end = word[0], word.end()
     if end < len(text) and not text[end].isspace():
-        raise InputError(f"The value of {name or 'a parameter'} has ended before {_place(text, end)}.", end)
+        raise InputError(f"A space is missing after the value of {name or 'a parameter'}, at {_place(text, end)}.", end)
     return name, value, end
 
 

@@ -1,9 +1,10 @@
 """``/record`` of the shell: recordings that begin and end while the client runs.
 
-The client's option ``record`` exists only at its construction. So the shell gives it a function from the beginning,
-which passes the lines to a thread; the thread writes them to a file while there is one. A file that begins later than
-the client is a complete recording nevertheless: it begins with the head and with the connections that are open, which
-are numbered from 1 again, and its times count from its own beginning.
+The option ``record`` of a client can't be changed later. So the client of the shell always has a function as this
+option. The function passes the lines to a thread, which writes them while there is a file.
+
+A file that begins later than the client is a complete recording, too. It begins with the head and with the connections
+that are open at this time. Their numbers begin with 1, and times count from the beginning of the file.
 """
 
 from __future__ import annotations
@@ -135,11 +136,11 @@ class RecordingSwitch:
                 self._write(self._moved(entry))
 
     def _known(self, entry: dict[str, Any]) -> Any:
-        """The connections that are in the file, after this line."""
+        """Return the numbers of the connections in the file, with that of this line if it opens one."""
         return (entry["connection"],) if entry["kind"] == "open" else self._numbers
 
     def _moved(self, entry: dict[str, Any]) -> bytes:
-        """A line with the time and the connection's number of the file."""
+        """Return a line with the time since the beginning of the file, and the number of the connection in the file."""
         number = entry.get("connection")
         if number is not None:
             if entry["kind"] == "open":

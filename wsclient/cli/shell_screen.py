@@ -1,9 +1,9 @@
 """The terminal of the shell: an input line that is always the last line, with everything else above it.
 
-One ``prompt_toolkit`` application runs from the begin of the shell to its end. ``sys.stdout`` and ``sys.stderr`` are
-replaced meanwhile: what any thread prints is collected for a moment; then the application's event loop removes the
-input from the screen, writes the text, and draws the input again. The terminal stays in raw mode for this, so the keys
-that are typed in that moment are not lost.
+One ``prompt_toolkit`` application runs from the beginning of the shell to its end. During this time, ``sys.stdout`` and
+``sys.stderr`` are replaced. The texts that threads print are collected for a moment. Then the event loop of the
+application removes the input line from the screen, writes the texts, and draws the input line again. The terminal stays
+in raw mode meanwhile, so no key is lost that the user presses then.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PAUSE: Final = 0.03
 second."""
 
 _MOST_TEXTS: Final = 2000
-"""Texts that may wait; a thread that prints more waits for the terminal."""
+"""Texts that may wait to be shown. A thread that prints more waits until the terminal has accepted some."""
 
 _REFRESH: Final = 0.5
 """Seconds after which the state in the prompt is drawn again."""
@@ -72,7 +72,7 @@ class Screen:
         self._perform = perform
         self._texts: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._is_scheduled = False
-        self._is_leaving = False
+        self._is_stopping = False
         self._loop: Any = None  # of the application, while it runs
         self._thread = threading.get_ident()
         self._stack = contextlib.ExitStack()
@@ -106,7 +106,7 @@ class Screen:
         self._write_all("\n")
 
     def run(self) -> None:
-        """Show the input line, until the user or ``leave`` ends it."""
+        """Show the input line, until the user or ``stop`` ends it."""
         try:
             self._session.prompt(pre_run=self._begin)
         except EOFError:  # Ctrl-D
@@ -114,9 +114,9 @@ class Screen:
         finally:
             self._loop = None
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """End ``run``; any thread may call it, also before ``run``."""
-        self._is_leaving = True
+        self._is_stopping = True
         self._in_loop(self._exit)
 
     def write(self, text: str) -> None:
@@ -140,7 +140,7 @@ class Screen:
     def _begin(self) -> None:
         self._loop = self._session.app.loop
         self._flush()
-        if self._is_leaving:
+        if self._is_stopping:
             self._in_loop(self._exit)
 
     def _schedule(self) -> None:
@@ -199,7 +199,9 @@ class Screen:
 
 
 def _continuation(width: int, line: int, wrapped: int) -> str:
-    """The begin of each line after the first: none for the rest of a long line, which can be copied so."""
+    """Return the beginning of each line after the first. It is empty for the rest of a wrapped line, so that a copy of
+    the line from the terminal has no additional spaces.
+    """
     return "" if wrapped else "  "
 
 
@@ -235,7 +237,7 @@ class _Writer(io.TextIOBase):
 
 
 class _Checker(Validator):
-    """Keeps a line that can't be used: its error is shown below it, and the cursor is where it is wrong."""
+    """Does not accept a line that can't be used. The error is shown below the line, and the cursor moves there."""
 
     def validate(self, document: Document) -> None:
         if not document.text.strip():

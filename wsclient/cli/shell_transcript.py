@@ -1,4 +1,4 @@
-"""What a session of the shell has sent and received: it is shown, kept for ``/save``, and read for completion."""
+"""The messages of a session of the shell. They are shown, kept for ``/save``, and searched for words to complete."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ if TYPE_CHECKING:
 __all__ = ["Transcript"]
 
 _WAITING: Final = 200
-"""Messages that may wait to be shown; the client pauses reading at this number. What is sent is shown behind them."""
+"""Received messages that may wait to be shown; the client pauses reading at this number. A sent message is shown after
+those that wait."""
 
 _MOST_BYTES: Final = 64 * 1024 * 1024
 """Size of what is kept for ``/save``; the oldest messages are dropped beyond it."""
 
-_SENT, _RECEIVED, _PLAIN = "\033[1;32m>\033[0m ", "\033[1;36m<\033[0m ", "\033[0m"
+_SENT, _RECEIVED, _RESET = "\033[1;32m>\033[0m ", "\033[1;36m<\033[0m ", "\033[0m"
 
 
 class Transcript:
-    """Shows everything on one thread, in order. Each method may be called on any thread; ``received`` waits if too many
-    messages wait to be shown, the others return at once.
+    """Shows everything on one thread, in order. Each method may be called on any thread. ``received`` waits if too many
+    messages wait to be shown, and ``save`` and ``close`` wait until all are shown. The other methods return at once.
 
     Args:
         output: prints.
-        has_marks: whether lines begin with ``>`` for what is sent and ``<`` for what is received; without, only
-            received messages and replies are printed.
+        has_marks: whether the line of a sent message begins with ``>``, and that of a received one with ``<``. If not,
+            sent messages are not printed.
 
     Attributes:
         vocabulary: the words of all messages.
         received_count: messages shown that were no replies.
         reply_count: replies shown, including errors.
-        code: the exit code of the first reply that was an error, or 0; also for the end of a subscription.
+        code: the exit code of the first error, of a reply or at the end of a subscription; 0 if there is none.
         failure: the first error of printing, such as a closed pipe; or None.
     """
 
@@ -83,7 +84,7 @@ class Transcript:
 
         Args:
             number: that of the request.
-            reply: is done.
+            reply: its future, which is done.
             seconds: the round trip.
         """
         self._jobs.put((self._replied, (number, reply, seconds)))
@@ -118,7 +119,7 @@ class Transcript:
         return answer.result()
 
     def close(self) -> None:
-        """Show what waits, and end the thread."""
+        """Show everything that still waits to be shown, and end the thread."""
         self._jobs.put(None)
         self._thread.join()
         self._is_closed = True
@@ -159,7 +160,7 @@ class Transcript:
             self._keep("received", value)
             shown = self._output.shown(value)
             if self._has_marks and self._output.has_color:
-                shown = f"{_label(number)}\033[2m{took}{_PLAIN} {shown}"
+                shown = f"{_label(number)}\033[2m{took}{_RESET} {shown}"
             elif self._has_marks:
                 shown = f"{_label(number)}{took} {shown}"
             self._print(_RECEIVED, "< ", shown)

@@ -1,4 +1,4 @@
-"""``-v`` and ``-vv``: what happens to the connections, and every frame, on stderr."""
+"""The lines on stderr about connections: with ``-v`` the events, with ``-vv`` also every frame."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from .exits import in_shell_words, sentence_of
+
 if TYPE_CHECKING:
     from .._client.client import Client
+    from .._models import Attempt
     from .output import Output
 
-__all__ = ["FramePrinter", "OpenNotice", "frame_line", "log_to"]
+__all__ = ["FramePrinter", "OpenNotice", "OutageNotice", "frame_line", "log_to"]
 
 _ARROWS: Final = {"sent": ">", "received": "<"}
 
@@ -25,7 +28,7 @@ class _NoticeHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         show = self._output.warn if record.levelno >= logging.WARNING else self._output.notice
-        show(f"* {record.getMessage()}")
+        show(f"* {in_shell_words(record.getMessage())}")
 
 
 class FramePrinter:
@@ -47,7 +50,7 @@ class FramePrinter:
 
 
 class OpenNotice:
-    """A hook ``on_open`` that prints how the connection was made.
+    """A hook ``on_open`` that prints the address, the TLS version and the extensions of the connection.
 
     Args:
         output: prints.
@@ -69,7 +72,7 @@ class OpenNotice:
         if connection is None:
             return
         parts = [f"* connected to {connection.url}"]
-        if isinstance(connection.remote_address, tuple):  # the URL of a Unix socket is its path
+        if isinstance(connection.remote_address, tuple):  # else a Unix socket, whose address is in the URL
             parts.append(f"({':'.join(map(str, connection.remote_address[:2]))})")
         if connection.tls_version:
             parts.append(f"{connection.tls_version} {connection.cipher}")
@@ -80,8 +83,39 @@ class OpenNotice:
         self._output.notice(" ".join(parts))
 
 
+class OutageNotice:
+    """Prints a line when the first of several attempts to connect has failed, and a line when a connection is open
+    after that. The object is the hook ``on_open``, and its method ``failed`` is the hook ``on_connect_error``. Only the
+    hook thread uses it.
+
+    Args:
+        output: prints.
+        then: another hook ``on_open``, which is called afterwards.
+    """
+
+    def __init__(self, output: Output, then: Callable[[Client], object] | None = None) -> None:
+        self._output = output
+        self._then = then
+        self._has_failed = False  # an attempt since the last connection
+
+    def failed(self, client: Client, attempt: Attempt) -> None:
+        """Print the error of the first failed attempt. The last one is not printed: its error ends the command."""
+        if self._has_failed or attempt.next_delay is None:
+            return
+        self._has_failed = True
+        self._output.warn(f"wsclient: {sentence_of(attempt.error)} Further attempts follow; -v prints each of them.")
+
+    def __call__(self, client: Client) -> None:
+        """Print that the connection is open if an attempt had failed before, and call the other hook."""
+        if self._has_failed:
+            self._has_failed = False
+            self._output.warn("wsclient: connected.")
+        if self._then is not None:
+            self._then(client)
+
+
 def frame_line(entry: dict[str, Any]) -> str | None:
-    """Return one line of a recording as text for people; None for the head.
+    """Return one line of a recording as text for people; None for the first line, which is the head of the file.
 
     Args:
         entry: the decoded line, see ``_recording.format``.

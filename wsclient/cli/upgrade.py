@@ -19,15 +19,14 @@ from .._errors import (
     SessionError,
     WebSocketClientError,
     printable,
-    text_of,
 )
 from .._models import State
 from .._recording.redaction import Redactor
 from .._rfc6455 import url as _url
 from .._rfc6455.handshake import REDIRECTS, redacted
 from . import causes
-from .diagnosis import Diagnosis, Failed, Finding, milliseconds
-from .exits import ExitCode
+from .diagnosis import Diagnosis, Failed, Finding, duration
+from .exits import ExitCode, sentence_of
 
 if TYPE_CHECKING:
     from .._client.client import Client
@@ -36,18 +35,19 @@ if TYPE_CHECKING:
 __all__ = ["Checks", "Redirected", "Tap"]
 
 _PINGS: Final = 5
+"""Pings that are sent, one after the other."""
 
-_PATIENCE: Final = 5.0
-"""Seconds to wait for a pong, and for the answer to a close frame; ``--timeout`` may set fewer."""
+_LONGEST_WAIT: Final = 5.0
+"""Seconds to wait for a pong, and for the answer to a close frame. A smaller ``--timeout`` replaces it."""
 
 _SHOWN_LINES: Final = 8
-"""Lines of a body that people see."""
+"""Lines of the body of an HTTP response that are printed without ``--json``."""
 
 _SHOWN: Final = 200
-"""Characters of each such line, and of a header."""
+"""Characters of each such line, and of a header, that are printed."""
 
 _KEPT: Final = 4000
-"""Characters of a body that machines get."""
+"""Characters of the body that ``--json`` prints."""
 
 _redactor: Final = Redactor()
 
@@ -65,7 +65,7 @@ class Redirected(Exception):
 
 
 class Tap:
-    """A value for the client's option ``record``: notes the control frames.
+    """A value for the client's option ``record`` that stores the pings and close frames, and counts the messages.
 
     Args:
         then: gets the lines too; None for nothing.
@@ -81,7 +81,7 @@ class Tap:
         self.messages = 0
 
     def __call__(self, lines: bytes) -> None:
-        """Note some lines; called on the client's thread."""
+        """Read some lines of the recording; called on the client's I/O thread."""
         for line in lines.splitlines():
             entry = json.loads(line)
             if entry.get("kind") in ("ping", "close"):
@@ -100,7 +100,7 @@ class Checks:
     """Goes through the phases of one client.
 
     Args:
-        client: not started; its sockets come from ``Path``.
+        client: not started; its sockets come from ``NetworkPhases``.
         tap: its option ``record``.
         diagnosis: gets the findings.
         timeout: seconds for each phase.
@@ -110,7 +110,7 @@ class Checks:
         self._client = client
         self._tap = tap
         self._diagnosis = diagnosis
-        self._patience = min(timeout, _PATIENCE)
+        self._longest_wait = min(timeout, _LONGEST_WAIT)
         self._opened_at = time.monotonic()
 
     def upgrade(self, sent: Sent, speaks_tls: Callable[[], bool] | None) -> None:
@@ -118,7 +118,7 @@ class Checks:
 
         Args:
             sent: what the request contains.
-            speaks_tls: finds out whether the port uses TLS; None if the URL does.
+            speaks_tls: finds out whether the port uses TLS; None if the URL begins with ``wss``.
 
         Raises:
             Failed: the server refused.
@@ -152,7 +152,7 @@ class Checks:
         for number in range(1, _PINGS + 1):
             facts["sent"] = number
             try:
-                trips.append(round(self._client.ping(self._patience), 6))
+                trips.append(round(self._client.ping(self._longest_wait), 6))
             except RequestTimeout:
                 finding.state = "warning"
                 finding.details = ["the server does not answer pings, or is busy; RFC 6455 §5.5.2 demands pongs"]
@@ -163,10 +163,10 @@ class Checks:
         if trips:
             low, middle, high = min(trips), round(statistics.median(trips), 6), max(trips)
             facts |= {"min": low, "median": middle, "max": high}
-            finding.summary += f": min {milliseconds(low)}, median {milliseconds(middle)}, max {milliseconds(high)}"
+            finding.summary += f": min {duration(low)}, median {duration(middle)}, max {duration(high)}"
 
     def watch(self, seconds: float) -> None:
-        """Wait, and say what the server has sent unasked.
+        """Wait, and report the pings and messages that the server has sent since the upgrade.
 
         Raises:
             Failed: the connection ended.
@@ -183,25 +183,23 @@ class Checks:
             interval = round((pings[-1]["at"] - pings[0]["at"]) / (len(pings) - 1), 6)
         finding.facts = {"watched": round(watched, 3), "pings": len(pings), "ping_interval": interval,
                          "messages": self._tap.messages}  # fmt: skip
-        every = "" if interval is None else f", every {milliseconds(interval)}"
+        every = "" if interval is None else f", every {duration(interval)}"
         what = f"{_count(len(pings), 'ping')}{every}" if pings else "no ping"
         hint = "" if pings or seconds else "; --watch SECONDS waits longer"
-        finding.summary = (
-            f"sent {what} and {_count(self._tap.messages, 'message')} within {milliseconds(watched)}{hint}"
-        )
+        finding.summary = f"sent {what} and {_count(self._tap.messages, 'message')} within {duration(watched)}{hint}"
 
     def close(self) -> None:
-        """Close the connection, and say how the server answers.
+        """Close the connection, and report how the server answers.
 
         Raises:
             Failed: the server had closed it already.
         """
         finding = self._diagnosis.add(Finding("close"))
         began = time.monotonic()
-        self._client.close(timeout=self._patience)
+        self._client.close(timeout=self._longest_wait)
         finding.seconds = time.monotonic() - began
         frames = self._tap.of_kind("close")
-        if frames and frames[0]["direction"] == "received":  # it was the server that closed
+        if frames and frames[0]["direction"] == "received":  # the server closed first
             raise self._lost(finding)
         answers = frames[1:]
         finding.facts = {"code": None, "reason": None}
@@ -209,7 +207,7 @@ class Checks:
             code, reason = answers[0]["code"], answers[0]["reason"]
             finding.facts = {"code": code, "reason": reason}
             words = f" {printable(reason, _SHOWN)!r}" if reason else ""
-            finding.summary = f"1000 was answered with {code}{words}"
+            finding.summary = f"close code 1000 was answered with {code}{words}"
             return
         finding.state = "warning"
         finding.summary = "the server did not answer the close frame"
@@ -258,21 +256,21 @@ class Checks:
     def _unanswered(self, finding: Finding, error: ConnectError, speaks_tls: Callable[[], bool] | None) -> Failed:
         finding.summary = "no connection"
         if isinstance(error, SessionError):
-            return Failed(finding, text_of(error, 500), "the server refused the log-in of --protocol.")
+            return Failed(finding, sentence_of(error, 500), "the server refused the log-in of --protocol.")
         if isinstance(error.last, ssl.SSLCertVerificationError):  # only TLS within TLS is opened by the client
             words = f"The certificate was refused: {error.last.verify_message.rstrip('.')}."
             return Failed(finding, words, "the certificate does not match, has expired, or needs its CA: --ca FILE.")
         if isinstance(error, ProxyError):
-            return Failed(finding, text_of(error, 500), causes.of_proxy(error.last, text_of(error, 500)))
+            return Failed(finding, sentence_of(error, 500), causes.of_proxy(error.last, sentence_of(error, 500)))
         cause = causes.of_unanswered_upgrade(error.last, speaks_tls=speaks_tls is not None and speaks_tls())
-        return Failed(finding, text_of(error, 500), cause)
+        return Failed(finding, sentence_of(error, 500), cause)
 
     def _lost(self, finding: Finding) -> Failed:
-        """The connection ended before the client closed it."""
+        """Return the failure of a phase during which the connection ended."""
         ended = self._client.last_disconnect
         code = None if ended is None else ended.code
         reason = "" if ended is None else printable(ended.reason, _SHOWN)
-        after = milliseconds(time.monotonic() - self._opened_at)
+        after = duration(time.monotonic() - self._opened_at)
         how = "without a close frame" if code is None else f"with the code {code}"
         finding.facts |= {"close_code": code, "close_reason": reason}
         finding.summary = "the connection ended"
@@ -290,7 +288,7 @@ def _status(status: int) -> str:
 def _refusal(error: HandshakeError) -> str:
     """The sentence about an answer that is not a valid 101."""
     if error.status in (0, HTTPStatus.SWITCHING_PROTOCOLS):
-        return text_of(error, 500)
+        return sentence_of(error, 500)
     return f"The server refused the upgrade with {_status(error.status)}."
 
 

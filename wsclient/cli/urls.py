@@ -14,11 +14,11 @@ __all__ = ["completed_url", "shown"]
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _OF_HTTP: Final = {"http": "ws", "https": "wss"}
-_OURS: Final = ("ws", "wss", "unix")
+_SCHEMES: Final = ("ws", "wss", "unix")
 
 
 def completed_url(typed: str) -> str:
-    """Return the WebSocket URL that was meant.
+    """Return the complete WebSocket URL.
 
     ``http`` becomes ``ws`` and ``https`` becomes ``wss``. Without a scheme, loopback and private addresses (RFC 1918,
     RFC 4193, link-local) and the name ``localhost`` (RFC 6761 §6.3) get ``ws``, other hosts ``wss``.
@@ -33,7 +33,7 @@ def completed_url(typed: str) -> str:
     if found is None:
         return _with_scheme(typed)
     scheme = found[1].lower()
-    if scheme not in _OURS and scheme not in _OF_HTTP:
+    if scheme not in _SCHEMES and scheme not in _OF_HTTP:
         raise CommandError(
             f"{shown(typed)!r} is not a WebSocket URL: it begins with {scheme}://, not with ws:// or wss://."
         )
@@ -55,10 +55,10 @@ def _with_scheme(typed: str) -> str:
         raise CommandError(f"{shown(typed)!r} is not a URL: its host or its port can't be read.") from error
     if not host or re.search(r"\s", typed):
         raise CommandError(f"{shown(typed)!r} is not a URL; write ws://host/path, wss://host/path or host:port.")
-    return f"{'ws' if _is_near(host) else 'wss'}://{typed}"
+    return f"{'ws' if _is_local(host) else 'wss'}://{typed}"
 
 
-def _is_near(host: str) -> bool:
+def _is_local(host: str) -> bool:
     """Whether a host is this machine or in a private network."""
     if host == "localhost" or host.endswith(".localhost"):
         return True

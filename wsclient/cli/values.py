@@ -14,11 +14,11 @@ __all__ = ["Condition", "data_of", "items", "lines_of", "never", "parse_json"]
 
 
 class Condition:
-    """``name=value``: whether a member of a message has a value.
+    """A condition ``name=value`` of the command line: a member of a message has this value.
 
     ``name`` may be a path such as ``result.state``; each part of it is a member of an object, or the index of a list.
-    The value is compared as text and, if it is JSON, as a value: ``n=5`` accepts 5 and "5". ``name=`` without a value
-    accepts every message that has the member.
+    ``n=5`` accepts the text "5" and, since ``5`` is JSON, also the number 5. ``name=`` without a value accepts every
+    message that has the member.
 
     Args:
         text: the condition as it is typed.
@@ -34,11 +34,13 @@ class Condition:
         self._path = name.split(".")
         self._accepted: list[Any] = [value]
         self._any_value = not value
-        with contextlib.suppress(ValueError):  # it is text only
+        with contextlib.suppress(ValueError):  # the value is not JSON, so only the text is accepted
             self._accepted.append(json.loads(value))
 
     def __call__(self, message: Any) -> bool:
-        """Return whether a message fulfils it. A text that is JSON counts as its value (``--raw``)."""
+        """Return whether a message fulfils the condition. A text is decoded if it is JSON, since ``--raw`` does not
+        decode it.
+        """
         if isinstance(message, str) and message[:1] in ("{", "["):
             with contextlib.suppress(ValueError, RecursionError):
                 message = json.loads(message)
@@ -75,7 +77,7 @@ def parse_json(text: str, where: str) -> Any:
 
 
 def data_of(text: str, where: str) -> Any:
-    """Return a message: JSON decoded if it is an object, a list or another JSON value, else an error.
+    """Return the message that an option contains or refers to.
 
     Args:
         text: JSON, or ``@FILE``: the content of the file; a file that is not UTF-8 is sent as a binary message.
@@ -110,7 +112,7 @@ def lines_of(lines: Iterable[str]) -> Iterator[Any]:
 
 
 def never(message: object) -> bool:
-    """Select no message: a condition for streams."""
+    """A condition for streams that no message fulfils."""
     return False
 
 

@@ -1,4 +1,4 @@
-"""The names and keys in the messages of a session, for completion."""
+"""The names of methods and the keys in the messages of a session, for completion."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any, Final
 
 __all__ = ["Vocabulary"]
 
-_NAMING: Final = frozenset(
+_NAMING_KEYS: Final = frozenset(
     {"method", "type", "event", "op", "opcode", "action", "cmd", "command", "msg_type", "kind", "topic", "channel"}
 )
 """Keys whose values are names of methods or of kinds of messages, in the protocols that are known here."""
 
 _MOST_WORDS: Final = 2000
-"""Words of each sort that are kept; those of a peer that sends random keys fill no memory."""
+"""The most names, and the most keys, that are kept. The limit bounds the memory if a peer sends random keys."""
 
 _LONGEST: Final = 80
-"""Characters of a word; a longer one is data."""
+"""Characters of the longest word that is kept. A longer text is data, and no name."""
 
 _MOST_MEMBERS: Final = 1000
-"""Values of one message that are looked at."""
+"""The most values of one message that are searched for names and keys."""
 
 _KEY: Final = re.compile(r'[{,]\s*"(?P<word>[^"\\]*)$')
 _VALUE: Final = re.compile(r'"(?P<key>[^"\\]*)"\s*:\s*"(?P<word>[^"\\]*)$')
@@ -31,7 +31,9 @@ _PARAMETER: Final = re.compile(r"^\s*[^\s\"{}\[\]/=]\S*\s+(?:.*\s)?(?P<word>[^\s
 
 
 class Vocabulary:
-    """The words of the messages that ``learn`` was given. One thread may learn while others complete."""
+    """The words of the messages passed to ``learn``. One thread may call ``learn`` while others call
+    ``completions``.
+    """
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
@@ -47,7 +49,7 @@ class Vocabulary:
             if isinstance(value, dict):
                 for key, member in value.items():
                     _keep(self._keys, key)
-                    if key in _NAMING:
+                    if key in _NAMING_KEYS:
                         _keep(self._names, member)
                     waiting.append(member)
             elif isinstance(value, list):
@@ -67,7 +69,7 @@ class Vocabulary:
             Pairs: the text, and how many characters before the cursor it replaces.
         """
         if found := _VALUE.search(before):
-            names: Iterable[str] = self._names if found["key"] in _NAMING else ()
+            names: Iterable[str] = self._names if found["key"] in _NAMING_KEYS else ()
             return _matching(names, found["word"], "{}", quoted=True)
         if found := _KEY.search(before):
             return _matching(self._keys, found["word"], '{}": ', quoted=True) if _in_object(before) else iter(())

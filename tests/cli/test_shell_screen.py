@@ -37,6 +37,7 @@ class Terminal(io.StringIO):
         self._keys.send_text("".join(keys))
 
     def shows(self, text):
+        """Wait for a text; only what changes is written, so it must be new at its place."""
         eventually(lambda: text in self.getvalue())
 
     @contextlib.contextmanager
@@ -188,8 +189,9 @@ def test_what_is_typed_in_a_session(server, terminal_of_test, tmp_path):
         assert server.wait_for(2, LONG) == ['{"a":["next line"]}', "one\ntwo"]
         terminal.type(f"/record {tmp_path}/missing/file", ENTER)
         terminal.shows("file: No such file or directory.")
-        terminal.type("/ping", ENTER, f"/record {recording}", ENTER)
+        terminal.type("/ping", ENTER)
         terminal.shows("rtt ")
+        terminal.type(f"/record {recording}", ENTER)
         terminal.shows(", recording")
         terminal.type("/quit", ENTER)
 
@@ -225,27 +227,30 @@ def test_a_server_that_refuses_for_ever_ends_the_shell(dead, terminal_of_test):
         assert "refused" in terminal.getvalue()
 
 
-def test_commands_names_and_files_are_completed(terminal_of_test, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("keys", "rest", "given"),
+    [
+        ("/st", "ats", SlashCommand("stats", "", 6)),
+        ("tick", ".started", Call("tick.started", None)),
+        ("/record a_rec", "ording", SlashCommand("record", "a_recording", 8)),
+    ],
+)
+def test_commands_names_and_files_are_completed(terminal_of_test, monkeypatch, tmp_path, keys, rest, given):
     performed, vocabulary = [], Vocabulary()
     vocabulary.learn_name("tick.started")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a_recording").touch()
 
     def use():
-        for keys, end in (("/st", "ats"), ("tick", ".started"), ("/record a_rec", "ording")):
-            terminal.type(keys, TAB)
-            terminal.shows(end)
-            terminal.type(ENTER)
-        eventually(lambda: len(performed) == 3)
+        terminal.type(keys, TAB)
+        terminal.shows(rest)
+        terminal.type(ENTER)
+        eventually(lambda: performed)
 
     with terminal_of_test() as terminal, screen(performed.append, vocabulary=vocabulary) as shown:
         with terminal.user(use):
             shown.run()
-    assert performed == [
-        SlashCommand("stats", "", 6),
-        Call("tick.started", None),
-        SlashCommand("record", "a_recording", 8),
-    ]
+    assert performed == [given]
 
 
 def test_a_screen_may_be_left_twice(terminal_of_test):

@@ -101,11 +101,7 @@ def test_every_phase_is_reported_for_machines(probe, server):
 def test_one_connection_goes_through_all_phases(probe):
     with Server() as server:
         assert probe(server.url)[0] == 0
-<<<<<<< ours
         server.opened.get(timeout=LONG)  # its thread may be later than the command
-=======
-        server.opened.get(timeout=LONG)
->>>>>>> theirs
         assert server.opened.empty()
         assert server.received == []
 

@@ -182,7 +182,7 @@ def test_a_heartbeat_is_no_message_of_the_user():
     heartbeat = {"at": 0, "kind": "message", "connection": 1, "heartbeat": True, "text": ASK}
     view.add({**heartbeat, "direction": "sent"})
     view.add({**heartbeat, "direction": "received"})
-    assert (view.waiting, view.sent, view.has_plain) == (0, 0, False)
+    assert (view.waiting, view.sent, view.has_message_without_id) == (0, 0, False)
 
 
 def test_without_ids_it_ends_when_no_message_came_for_some_time(commands, server, path, monkeypatch):

@@ -335,7 +335,9 @@ def converse(monkeypatch):
             output = Output("never")
             transcript = Transcript(output, has_marks=True)
             stack.callback(transcript.close)
-            conversation = Conversation(Connection(**options), url, output, transcript, retry=0, waits_aside=True)
+            conversation = Conversation(
+                Connection(**options), url, output, transcript, retry=0, has_waiting_threads=True
+            )
             stack.callback(conversation.end)
             conversation.start()
             return conversation, commands.err
@@ -355,7 +357,7 @@ def test_a_defect_of_a_command_that_waits_is_not_hidden(server, converse, monkey
     defects = queue.Queue()
     monkeypatch.setattr(threading, "excepthook", defects.put)
     conversation, _ = converse(server.url)
-    conversation.aside(operator.truediv, 1, 0)
+    conversation.call_waiting(operator.truediv, 1, 0)
     assert defects.get(timeout=LONG).exc_type is ZeroDivisionError
 
 
@@ -384,7 +386,7 @@ def test_what_is_given_while_the_connection_is_lost_is_sent_on_the_next_one(serv
     lines = [err.line()]
     while lines[-1] != "* connected again":
         lines.append(err.line())
-    assert "* not connected now; it is sent when the connection is open" in lines
+    assert "* not connected now; the message is sent when the connection is open" in lines
     assert any(line.startswith("* the connection has ended (") for line in lines)
 
 
@@ -535,7 +537,7 @@ def test_a_script_renews_its_connection(server, run):
 def test_a_renewal_needs_attempts_to_connect_again(server, run):
     code, _, err = run("/renew\n", server.url)
     assert code == 2
-    assert "reconnect" in err
+    assert "--retry" in err
 
 
 def test_a_request_after_the_close_has_an_error(server, run):

@@ -1,9 +1,9 @@
-"""What the commands find out about a message protocol."""
+"""Which messages of a shell are subscriptions whose events only a subscription receives."""
 
 import pytest
 
 import wsclient
-from wsclient.cli.protocols import marks_events
+from wsclient.cli.shell_conversation import _marks_events
 
 
 class Topics(wsclient.JsonId):
@@ -18,4 +18,4 @@ class Topics(wsclient.JsonId):
     [({"topic": "news"}, True), ({"topic": None}, False), ({"op": "subscribe"}, False), (["news"], False), (5, False)],
 )
 def test_a_message_that_is_no_subscription_of_the_protocol_has_ordinary_events(request_, marks):
-    assert marks_events(Topics(), request_) is marks
+    assert _marks_events(Topics(), request_) is marks

@@ -608,14 +608,14 @@ def test_a_redirect_to_the_same_server_keeps_the_headers(probe, stage):
 
 def test_a_redirect_that_the_client_does_not_follow(probe, stage):
     with stage(redirect("ftp://a.test/x")) as raw:
-        report = failed(probe(raw.url), "upgrade", "use the URL it leads to")
+        report = failed(probe(raw.url), "upgrade", "use the URL to which the redirect leads")
     assert report["error"].startswith("The redirect is not followed. ")
 
 
 def test_a_subprotocol_that_may_be_a_secret_is_not_sent_to_another_server(probe, stage, server):
     secret = "hush" * 50
     with stage(redirect(server.url)) as raw:
-        report = failed(probe(raw.url, "--subprotocol", secret), "upgrade", "use the URL it leads to")
+        report = failed(probe(raw.url, "--subprotocol", secret), "upgrade", "use the URL to which the redirect leads")
     assert "may be a secret" in report["error"]
     assert secret not in json.dumps(report)
     assert server.opened.empty()
@@ -704,10 +704,10 @@ def test_a_proxy_that_refuses(probe, stage, status, cause):
 def test_a_proxy_that_closes_or_hangs(probe, stage):
     with stage(hang_up) as raw:
         url = raw.url.replace("ws:", "http:")
-        failed(probe("ws://a.test", "--proxy", url), "tunnel", "is no proxy of this kind, or does not permit this")
+        failed(probe("ws://a.test", "--proxy", url), "tunnel", "or does not permit this")
     with stage(until_the_end) as raw:
         url = raw.url.replace("ws:", "http:")
-        failed(probe("ws://a.test", "--proxy", url, *BRIEF), "tunnel", "can't reach the server, or is no proxy")
+        failed(probe("ws://a.test", "--proxy", url, *BRIEF), "tunnel", "can't reach the server, or is another kind")
 
 
 def test_a_proxy_that_refuses_tls_within_tls(probe, stage, server_tls, ca_file):

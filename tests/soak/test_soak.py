@@ -386,6 +386,24 @@ def test_a_message_may_come_late_only_if_a_fault_may_have_cut_it_in_an_overlap(r
     assert (sentence in judge(history).broken) is not is_excused
 
 
+@pytest.mark.parametrize(
+    ("renews", "keys", "kind", "is_excused"),
+    [
+        (True, ["hooks:1"], "sending paused", True),
+        (False, ["hooks:1"], "sending paused", False),
+        (True, ["hooks:1"], "frozen", False),
+        (True, ["hooks:1", "s:8"], "sending paused", False),
+    ],
+)
+def test_a_connection_that_is_replaced_during_a_pause_may_bring_messages_of_hooks_alone(renews, keys, kind, is_excused):
+    history = honest()
+    history.renews = renews
+    history.connections.append(Connection(3, ["login", *keys], 30.0, 29.9, [30.0] * (1 + len(keys))))
+    history.disturbances.append(Disturbance(kind, 29.0, 31.0, False))
+    sentence = "subscriptions are whole, and come first: connection 3: hooks:1 came before subscriptions."
+    assert (sentence in judge(history).broken) is not is_excused
+
+
 def test_a_renewal_may_end_idempotent_requests_of_hooks_which_belong_to_one_connection():
     history = honest()
     history.asked.append(Asked("hooks", 1, idempotent=True, outcomes=["lost unsent"], renewed_at=20.0))

@@ -79,6 +79,7 @@ def test_your_client_runs():
     assert "2 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_chat_room_runs():
     # Up to websockets 16 the server logs a refused handshake with a traceback.
     *heard, refused = run("chat_room.py", server_may_complain=True)

@@ -65,6 +65,7 @@ def measure():
     }
 
 
+@pytest.mark.slow
 @needs_proc
 def test_closed_clients_release_all_resources(server):
     def use():

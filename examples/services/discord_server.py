@@ -46,8 +46,9 @@ class Session:
 class Gateway:
     """``invalid`` has the ``d`` of Invalid Session for the next RESUMEs. A ``silent`` gateway acknowledges nothing."""
 
-    def __init__(self, token, *, interval=41.25, messages=120, per=60):
+    def __init__(self, token, *, interval=41.25, tolerance=1.5, messages=120, per=60):
         self.token, self.interval, self.messages, self.per = token, interval, messages, per
+        self.longest_silence = tolerance * interval  # seconds between two heartbeats
         self.sessions, self.invalid, self.silent = {}, [], False
 
     def handle(self, connection):
@@ -55,7 +56,7 @@ class Gateway:
         times, session, beat = [], None, time.monotonic()
         try:
             while True:
-                text = connection.recv(timeout=max(0, beat + 1.5 * self.interval - time.monotonic()))
+                text = connection.recv(timeout=max(0, beat + self.longest_silence - time.monotonic()))
                 now = time.monotonic()
                 times = [at for at in times if at > now - self.per] + [now]
                 op, data = self.parse(text)

@@ -811,6 +811,7 @@ def test_without_reconnect_no_failure_after_the_first_connection_is_retried():
 # --- many failures ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ten_thousand_failures_use_no_memory():
     state = begin()
     for _ in range(1_000):

@@ -65,6 +65,7 @@ def test_an_error_is_raised_once_and_not_by_the_next_run(sock):
     assert runner.run(lambda: sock, lambda: None) is None
 
 
+@pytest.mark.slow
 def test_a_thousand_connections_leave_threads_and_descriptors_unchanged(sock):
     runner = AppRunner()
     runner.run(lambda: sock, lambda: None)

@@ -249,6 +249,7 @@ def test_3_close_returns_in_time(kind, wait, scene, caplog):
 # --- 4: threads and descriptors --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_proc
 @of(LIVING)
 def test_4_reconnects_during_the_hook_leave_threads_and_descriptors_unchanged(kind, scene, server):

@@ -147,6 +147,7 @@ def test_a_fork_while_a_client_waits_for_its_next_attempt_gives_the_child_a_clos
         for method in multiprocessing.get_all_start_methods()
     ],
 )
+@pytest.mark.slow
 def test_a_process_pool_started_under_load_works_and_inherits_nothing_of_the_client(method, server_url):
     before = sockets()
     with wsclient.connect(server_url) as client:
@@ -209,6 +210,7 @@ class UncooperativeServer:
         self.over.wait(HELD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("state", "warns"), [("closing", False), ("failed", False), ("stuck line", True)])
 def test_the_interpreter_ends_in_the_other_states(state, warns):
     reluctant = UncooperativeServer()

@@ -458,6 +458,7 @@ class Direction:
             self.got += len(piece)
 
 
+@pytest.mark.slow
 def test_two_threads_send_and_receive_over_tls_with_every_byte_unchanged(contexts):
     # Without the lock most runs fail on CPython below 3.13 (python/cpython#77271).
     transports = [make_transport(sock) for sock in tls_pair(*contexts)]

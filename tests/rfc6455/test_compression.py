@@ -252,6 +252,7 @@ def test_compressed_messages_can_arrive_together_with_the_upgrade(raw):
         client.close(timeout=0)
 
 
+@pytest.mark.slow
 def test_the_compression_of_a_large_message_ends_with_its_connection(raw):
     """The sender returns soon, and the message is sent completely on the next connection."""
     words = os.urandom(3 * 2**20).hex()

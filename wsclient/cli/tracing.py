@@ -93,7 +93,7 @@ class OutageNotice:
         then: another hook ``on_open``, which is called afterwards.
     """
 
-    def __init__(self, output: Output, then: Callable[[Client], object] | None = None) -> None:
+    def __init__(self, output: Output, then: Callable[[Client], object]) -> None:
         self._output = output
         self._then = then
         self._has_failed = False  # an attempt since the last connection
@@ -110,8 +110,7 @@ class OutageNotice:
         if self._has_failed:
             self._has_failed = False
             self._output.warn("wsclient: connected.")
-        if self._then is not None:
-            self._then(client)
+        self._then(client)
 
 
 def frame_line(entry: dict[str, Any]) -> str | None:

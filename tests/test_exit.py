@@ -95,6 +95,7 @@ def test_the_exit_closes_an_open_connection_with_the_code_1001():
     assert closes == [(1001).to_bytes(2, "big")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "warnings",
     ["error::ResourceWarning", "ignore", *(pytest.param(one, marks=pytest.mark.slow) for one in ("error", "default"))],

@@ -364,6 +364,7 @@ def test_a_first_use_that_was_interrupted_can_be_repeated(server):
         assert run(program, server.url, module) == "text"
 
 
+@pytest.mark.slow
 def test_the_first_use_can_be_in_a_signal_handler(server):
     program = (
         "import signal, sys, wsclient\n"
@@ -376,6 +377,7 @@ def test_the_first_use_can_be_in_a_signal_handler(server):
     assert run(program, server.url) == "text"
 
 
+@pytest.mark.slow
 @needs_fork
 def test_the_first_use_can_be_in_a_forked_child(server):
     program = (
@@ -389,6 +391,7 @@ def test_the_first_use_can_be_in_a_forked_child(server):
     assert run(program, server.url) == "text"
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize(
     "module",
@@ -429,6 +432,7 @@ def test_a_fork_waits_until_another_thread_has_loaded_a_module(server, module):
     assert run(program, server.url, module, str(SHORT)).split() == ["imported", "text"]
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_signal_handler_that_forks_during_an_import_does_not_deadlock():
     program = (
@@ -445,6 +449,7 @@ def test_a_signal_handler_that_forks_during_an_import_does_not_deadlock():
     assert run(program).split() == ["connect", "connect"]
 
 
+@pytest.mark.slow
 def test_the_first_use_can_be_at_exit():
     program = "import atexit, wsclient\natexit.register(lambda: print(wsclient.Client('ws://localhost').state))\n"
     assert run(program) == "State.NEW"

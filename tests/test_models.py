@@ -63,10 +63,10 @@ def test_an_enum_member_prints_as_its_value(word):
 
 
 @pytest.mark.parametrize("word", WORDS, ids=repr)
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_an_enum_member_can_be_pickled_and_copied(word, protocol):
-    assert pickle.loads(pickle.dumps(word, protocol)) is word
-    assert copy.deepcopy(word) is word
+def test_an_enum_member_can_be_pickled_and_copied(word):
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(word, protocol)) is word
+        assert copy.deepcopy(word) is word
 
 
 @pytest.mark.parametrize("fact", FACTS, ids=name_of)

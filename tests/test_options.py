@@ -75,19 +75,19 @@ def test_the_limits_have_these_defaults():
 
 
 @pytest.mark.parametrize("name", COUNTS)
-@pytest.mark.parametrize("value", [1, 7, 10**12])
-def test_a_limit_is_kept_and_does_not_change_the_others(name, value):
-    limits = Limits(**{name: value})
-    assert getattr(limits, name) == value
-    for other in set(NAMES) - {name}:
-        assert getattr(limits, other) == getattr(DEFAULT_LIMITS, other)
+def test_a_limit_is_kept_and_does_not_change_the_others(name):
+    for value in [1, 7, 10**12]:
+        limits = Limits(**{name: value})
+        assert getattr(limits, name) == value
+        for other in set(NAMES) - {name}:
+            assert getattr(limits, other) == getattr(DEFAULT_LIMITS, other)
 
 
 @pytest.mark.parametrize("name", COUNTS)
-@pytest.mark.parametrize("value", [1.0, 1.5, "5", b"5", None, True, False, math.inf, [5]], ids=repr)
-def test_a_limit_must_be_an_integer(name, value):
-    with pytest.raises(TypeError, match=rf"^{name} must be a whole number, not "):
-        Limits(**{name: value})
+def test_a_limit_must_be_an_integer(name):
+    for value in [1.0, 1.5, "5", b"5", None, True, False, math.inf, [5]]:
+        with pytest.raises(TypeError, match=rf"^{name} must be a whole number, not "):
+            Limits(**{name: value})
 
 
 @pytest.mark.parametrize("name", COUNTS)

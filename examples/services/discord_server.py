@@ -47,8 +47,7 @@ class Gateway:
     """``invalid`` has the ``d`` of Invalid Session for the next RESUMEs. A ``silent`` gateway acknowledges nothing."""
 
     def __init__(self, token, *, interval=41.25, tolerance=1.5, messages=120, per=60):
-        self.token, self.interval, self.messages, self.per = token, interval, messages, per
-        self.longest_silence = tolerance * interval  # seconds between two heartbeats
+        self.token, self.interval, self.tolerance, self.messages, self.per = token, interval, tolerance, messages, per
         self.sessions, self.invalid, self.silent = {}, [], False
 
     def handle(self, connection):
@@ -56,7 +55,7 @@ class Gateway:
         times, session, beat = [], None, time.monotonic()
         try:
             while True:
-                text = connection.recv(timeout=max(0, beat + self.longest_silence - time.monotonic()))
+                text = connection.recv(timeout=max(0, beat + self.tolerance * self.interval - time.monotonic()))
                 now = time.monotonic()
                 times = [at for at in times if at > now - self.per] + [now]
                 op, data = self.parse(text)

@@ -344,34 +344,34 @@ def test_strategies_receive_the_same_state_as_from_tenacity():
 # --- fatal errors ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", FATAL_STATUSES)
-def test_a_rejection_by_the_server_is_fatal(status):
-    error = answered(status)
-    decision = begin().attempt_failed(error, 0.0)
-    assert (decision.error, decision.delay, decision.orderly) == (error, None, False)
+def test_a_rejection_by_the_server_is_fatal():
+    for status in FATAL_STATUSES:
+        error = answered(status)
+        decision = begin().attempt_failed(error, 0.0)
+        assert (decision.error, decision.delay, decision.orderly) == (error, None, False)
 
 
-@pytest.mark.parametrize("status", RETRIED_STATUSES)
-def test_a_temporary_error_of_the_server_is_retried(status):
-    assert begin().attempt_failed(answered(status), 0.0).delay is not None
+def test_a_temporary_error_of_the_server_is_retried():
+    for status in RETRIED_STATUSES:
+        assert begin().attempt_failed(answered(status), 0.0).delay is not None
 
 
-@pytest.mark.parametrize("code", FATAL_CODES)
-def test_a_close_code_for_a_client_error_is_fatal_if_the_server_sent_it(code):
-    error = lost("remote", code, uptime=4.9)
-    decision = begin().connection_lost(error, 0.0)
-    assert (decision.error, decision.delay, decision.orderly) == (error, None, False)
+def test_a_close_code_for_a_client_error_is_fatal_if_the_server_sent_it():
+    for code in FATAL_CODES:
+        error = lost("remote", code, uptime=4.9)
+        decision = begin().connection_lost(error, 0.0)
+        assert (decision.error, decision.delay, decision.orderly) == (error, None, False)
 
 
 @pytest.mark.parametrize("initiator", ["local", "network", "keepalive"])
-@pytest.mark.parametrize("code", [*FATAL_CODES, *RETRIED_CODES, None])
-def test_a_loss_that_the_server_did_not_request_is_retried(initiator, code):
-    assert begin().connection_lost(lost(initiator, code), 0.0).delay is not None
+def test_a_loss_that_the_server_did_not_request_is_retried(initiator):
+    for code in [*FATAL_CODES, *RETRIED_CODES, None]:
+        assert begin().connection_lost(lost(initiator, code), 0.0).delay is not None
 
 
-@pytest.mark.parametrize("code", [*RETRIED_CODES, None])
-def test_any_other_close_by_the_server_is_retried(code):
-    assert begin().connection_lost(lost("remote", code), 0.0).delay is not None
+def test_any_other_close_by_the_server_is_retried():
+    for code in [*RETRIED_CODES, None]:
+        assert begin().connection_lost(lost("remote", code), 0.0).delay is not None
 
 
 def test_close_codes_of_the_message_protocol_are_fatal_in_addition_to_the_standard_ones():

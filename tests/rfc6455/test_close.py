@@ -73,12 +73,10 @@ def test_a_client_can_close_with_these_codes(code):
     assert code in SENDABLE_CLOSE_CODES
 
 
-@pytest.mark.parametrize(
-    "code", [-1, 0, 999, 1004, 1005, 1006, 1012, 1013, 1014, 1015, 2000, 2999, 5000, 65536, 1000.5, "1000", None]
-)
-def test_any_other_code_is_refused(code):
-    with pytest.raises(ValueError, match=rf"^code must be .* not {re.escape(repr(code))} "):
-        check_close(code, "")
+def test_any_other_code_is_refused():
+    for code in [-1, 0, 999, 1004, 1005, 1006, 1012, 1013, 1014, 1015, 2000, 2999, 5000, 65536, 1000.5, "1000", None]:
+        with pytest.raises(ValueError, match=rf"^code must be .* not {re.escape(repr(code))} "):
+            check_close(code, "")
 
 
 def test_a_code_is_a_whole_number():

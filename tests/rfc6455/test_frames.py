@@ -279,9 +279,9 @@ def fails(data, code=CloseCode.PROTOCOL_ERROR, **options):
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, PONG, CLOSE])
-@pytest.mark.parametrize("rsv", [1, 2, 3, 4, 5, 6, 7])
-def test_reserved_bits_are_refused(opcode, rsv):
-    assert fails(frame(opcode, b"", rsv=rsv))
+def test_reserved_bits_are_refused(opcode):
+    for rsv in [1, 2, 3, 4, 5, 6, 7]:
+        assert fails(frame(opcode, b"", rsv=rsv))
 
 
 @pytest.mark.parametrize("rsv", [1, 2, 4])
@@ -289,10 +289,10 @@ def test_reserved_bits_are_refused_on_a_continuation_too(rsv):
     assert fails(frame(TEXT, b"", fin=False) + frame(CONTINUATION, rsv=rsv))
 
 
-@pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 11, 12, 13, 14, 15])
 @pytest.mark.parametrize("fin", [True, False])
-def test_unknown_opcodes_are_refused(opcode, fin):
-    assert fails(frame(opcode, b"x", fin=fin))
+def test_unknown_opcodes_are_refused(fin):
+    for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]:
+        assert fails(frame(opcode, b"x", fin=fin))
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, PONG, CLOSE])
@@ -445,11 +445,11 @@ def test_a_character_can_be_split_between_pieces_and_fragments(text):
         assert messages(fragments) == [(TEXT, text, len(data))]
 
 
-@pytest.mark.parametrize("wrong", NO_TEXTS)
 @pytest.mark.parametrize("before", ["", "fine so far ", "grün"])
-def test_a_text_that_is_not_utf8_is_refused(wrong, before):
-    assert fails(frame(TEXT, before.encode() + wrong), CloseCode.INVALID_DATA)
-    assert fails(frame(TEXT, before.encode() + wrong + b" and on"), CloseCode.INVALID_DATA)
+def test_a_text_that_is_not_utf8_is_refused(before):
+    for wrong in NO_TEXTS:
+        assert fails(frame(TEXT, before.encode() + wrong), CloseCode.INVALID_DATA)
+        assert fails(frame(TEXT, before.encode() + wrong + b" and on"), CloseCode.INVALID_DATA)
 
 
 @pytest.mark.parametrize("wrong", NO_TEXTS)

@@ -171,12 +171,12 @@ def test_a_header_name_that_is_not_a_token_is_refused(name):
     assert repr(name) in str(caught.value)
 
 
-@pytest.mark.parametrize("bad", [chr(i) for i in range(32) if i != 9] + ["\x7f", "\r\n"], ids=ascii)
 @pytest.mark.parametrize("around", ["hunter2{}x", "{}", "hunter2{}"])
-def test_a_control_character_in_a_value_is_refused_without_printing_the_value(bad, around):
-    with pytest.raises(ValueError, match=r"^headers\['X-Token'\] contains a line break") as caught:
-        check_headers({"X-Token": around.format(bad)})
-    assert "hunter2" not in str(caught.value)
+def test_a_control_character_in_a_value_is_refused_without_printing_the_value(around):
+    for bad in [chr(i) for i in range(32) if i != 9] + ["\x7f", "\r\n"]:
+        with pytest.raises(ValueError, match=r"^headers\['X-Token'\] contains a line break") as caught:
+            check_headers({"X-Token": around.format(bad)})
+        assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["hunter2€", "\u0100", "\ud800"], ids=ascii)
@@ -377,11 +377,11 @@ def test_a_complete_upgrade_with_another_status_is_refused(status):
 # --- rejections -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 407, 409, 410, 421, 422, 426, 428, 431, 451, 499])
-def test_most_4xx_are_fatal(status):
-    error = refusal_error(answer(head(status=f"{status} No")))
-    assert error.retry is False
-    assert "trying again won't help" in str(error)
+def test_most_4xx_are_fatal():
+    for status in [400, 401, 402, 403, 404, 405, 407, 409, 410, 421, 422, 426, 428, 431, 451, 499]:
+        error = refusal_error(answer(head(status=f"{status} No")))
+        assert error.retry is False
+        assert "trying again won't help" in str(error)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 599, 200, 204, 301, 304, 399])

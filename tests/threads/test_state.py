@@ -79,11 +79,11 @@ def test_a_client_is_new_initially():
     assert cell.error is None
 
 
-@pytest.mark.parametrize(("here", "to"), [pair for pair in PAIRS if legal(*pair)], ids=names)
-def test_a_transition_in_the_table_is_made(here, to):
-    cell = cell_at(here)
-    assert cell.move(to) is True
-    assert cell.current is to
+def test_a_transition_in_the_table_is_made():
+    for here, to in [pair for pair in PAIRS if legal(*pair)]:
+        cell = cell_at(here)
+        assert cell.move(to) is True
+        assert cell.current is to
 
 
 @pytest.mark.parametrize(
@@ -182,11 +182,9 @@ def test_waiting_for_the_present_state_returns_at_once(state):
     assert cell_at(state).wait_for(state, NOW) is True
 
 
-@pytest.mark.parametrize(
-    ("here", "goal"), [pair for pair in PAIRS if pair[1] not in everything_after(pair[0])], ids=names
-)
-def test_waiting_for_an_unreachable_state_returns_at_once(here, goal):
-    assert cell_at(here).wait_for(goal, NoWaiting()) is False
+def test_waiting_for_an_unreachable_state_returns_at_once():
+    for here, goal in [pair for pair in PAIRS if pair[1] not in everything_after(pair[0])]:
+        assert cell_at(here).wait_for(goal, NoWaiting()) is False
 
 
 def test_waiting_ends_at_the_deadline():

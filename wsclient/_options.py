@@ -75,8 +75,8 @@ class Limits:
             1009.
         max_batch: largest number of messages in one payload (a JSON-RPC array); a payload with more closes the
             connection with 1009.
-        max_inflated_bytes: after this many bytes of compressed messages were inflated, the queues' limits, commands and
-            timers are checked, before the next message is inflated.
+        max_inflated_bytes: when inflating messages has produced this many bytes, the queues' limits, commands and
+            timers are checked before the next message is inflated.
         max_head_bytes: limit of the status line and headers of a server's or proxy's response, in bytes.
         max_headers: largest number of header lines of such a response.
         max_body_bytes: how many bytes of an error response's body are kept (``HandshakeError.body``).
@@ -239,8 +239,8 @@ class Quiet:
             True if the message counts. It is called on the I/O thread, so it must be short. By default each of these
             messages counts.
         active: called when ``after`` seconds have passed, on the I/O thread. Returns False if no messages are expected
-            now, for example because a market is closed; then the time begins again. The first time that it returns True
-            after that, the time begins again once more, since messages were expected for a part of it only.
+            now, for example because a market is closed; then the time begins again. When it then returns True
+            for the first time, the time begins again too, since messages were expected for only a part of it.
         action: ``"reconnect"`` replaces the connection; ``"report"`` only calls ``on_quiet``, once until the next
             message that counts.
 
@@ -290,7 +290,7 @@ class Renew:
     Args:
         every: seconds after the opening of a connection at which it is renewed; None for never.
         before_expiry: seconds before the expiry of what ``url`` or ``headers`` returned (see ``Expiring``) at which the
-            connection is renewed; at most half of ``expires_in`` is used.
+            connection is renewed, but never more than half of ``expires_in`` before it.
         on: called with each message that answers no request. It is for servers that announce that they will close the
             connection. If it returns True, the connection is renewed. If it returns a URL, the connection is renewed,
             and the first attempt uses this URL. It is called on the I/O thread, so it must be short.
@@ -301,8 +301,8 @@ class Renew:
             or, if nothing expires, after 60 s.
         overlap: longest time in seconds for which the replaced connection is still served. 0 is for servers that permit
             one connection only: the present connection is closed before the new one is opened. It is closed when its
-            requests are answered, at the latest ``latest`` seconds after the trigger. While these replies are awaited,
-            and until the new connection is open, new messages wait in the queue.
+            requests are answered, or ``latest`` seconds after the trigger if that is sooner. While these replies are
+            awaited, and until the new connection is open, new messages wait in the queue.
         jitter: how much the time of a renewal varies, from 0 (not at all) to below 1: ``every`` becomes up to this
             fraction shorter or longer, the time until an expiry only shorter. So the clients of a server do not renew
             their connections at the same time.

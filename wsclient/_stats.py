@@ -91,7 +91,7 @@ class Stats:
         requests_ok: requests that were answered.
         requests_failed: requests that ended with an error other than a timeout, including cancelled ones.
         requests_timed_out: requests whose deadline passed.
-        requests_late: replies for which no request was waiting (late, or with an unknown id).
+        requests_late: replies, not requests: those for which no request was waiting (late, or with an unknown id).
         requests_in_flight: requests that were assigned to an open connection and have no final reply yet. Queued
             requests and established subscriptions do not count. If replies are correlated by their order, a request
             that timed out or was cancelled counts until its reply is received.

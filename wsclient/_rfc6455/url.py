@@ -95,7 +95,7 @@ def parse(url: str) -> Target:
         raise ValueError(
             f"url {shown!r} can't be read; check it for brackets and unusual characters before the path."
         ) from None
-    if not _has_port(parts):
+    if not _port_is_valid_or_missing(parts):
         raise ValueError(f"url {shown!r} has a port that can't be read as a number up to 65535.")
     if parts.scheme not in _DEFAULT_PORTS and parts.scheme != "unix":
         raise ValueError(f"url {shown!r} must begin with ws://, wss:// or unix://.")
@@ -153,7 +153,7 @@ def redact(url: str) -> str:
         return "<unreadable url>"
     host = _without_user(parts.netloc)
     path = parts.path if host else _without_user(parts.path)
-    if "@" in url and not _has_port(parts):
+    if "@" in url and not _port_is_valid_or_missing(parts):
         path = _without_user(path)
         host = "***"  # if a password contains "/", "?" or "#", urlsplit returns a part of it as the port
     query = "&".join(_redact_pair(pair) for pair in parts.query.split("&")) if parts.query else ""
@@ -196,7 +196,7 @@ def redirected(target: Target, location: str) -> Target:
     return found
 
 
-def _has_port(parts: SplitResult) -> bool:
+def _port_is_valid_or_missing(parts: SplitResult) -> bool:
     """Whether the port is valid or missing."""
     try:
         return parts.port is None or parts.port >= 0

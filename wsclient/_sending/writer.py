@@ -17,7 +17,7 @@ Guarantees:
 ``flush`` must not run in the main thread: a KeyboardInterrupt during it could leave the write lock acquired, or bytes
 written and not counted. So the main thread leaves its messages queued and wakes the I/O thread. The exception is a
 message that was not queued and may be written alone (see ``Sender``). The code that writes it (``_write_alone``) leaves
-valid data after an interrupt. An interrupt can be raised when a Python-level call returns, and the result of the call
+valid data after an interrupt. An interrupt can be raised when a call of C code returns, and the result of the call
 is then lost. So results that must not be lost are stored by C code (``list.extend(map(...))``). Related values change
 by assignments, between which no interrupt occurs. The next thread that holds the write lock completes what an interrupt
 left undone.
@@ -139,8 +139,9 @@ class Writer:
         error: why writing failed; the I/O thread then ends the connection.
         tap: records what is sent and received; None if that is not recorded.
         pause: until when queued messages and the requests of subscriptions are held back.
-        is_open: whether queued messages may be written. False before the connection is set up, and after a close frame.
-        is_uncompressed_tcp: whether messages are written unchanged: not compressed, recorded or encrypted.
+        is_open: whether queued messages may be written. False before the connection is set up, after a renewal has
+            replaced it, after a close frame, and after ``end``.
+        is_uncompressed_tcp: whether frames go directly to the socket: without compression, TLS or a recording.
         rest: bytes of the last batch that the operating system has not accepted. Other classes only check whether it
             is empty.
         urgent: messages that are sent before the queue; the I/O thread adds, the writer removes.
@@ -562,8 +563,8 @@ class Writer:
             return self.urgent.take_subscriptions()
 
     def idle(self) -> bool:
-        """Return whether everything that was taken is written. False while another thread writes; that thread will wake
-        the I/O thread.
+        """Return whether everything that was taken is written, and write what is queued. If another thread is writing,
+        do nothing and return False: that thread will wake the I/O thread.
         """
         with this_thread.section:
             if not self._write_lock.acquire(False):

@@ -48,7 +48,7 @@ class Commands:
     """The commands of one client. Any thread writes them; the I/O thread executes and resets them.
 
     Attributes:
-        given: whether a command was ever issued; while it is False, the other commands need not be checked. It is set
+        given: whether a command was ever issued; while it is False, the commands below need not be checked. It is set
             before the command itself, since a KeyboardInterrupt may occur between the two assignments.
         close: close the client permanently. The code and reason of the first close command are used.
         drain: close the client when all its work is finished, at the latest at this deadline.

@@ -6,7 +6,8 @@ handler's lock whose owner waits in ``client.send()`` until the I/O thread has s
 Guarantees:
     * An exception of logging does not reach the code that logs. It is passed to ``on_error``; a further one is
       passed only after a record was handled without an error. So an ``on_error`` that raises causes no loop. Without an
-      ``on_error`` it is passed to ``threading.excepthook``.
+      ``on_error`` it is passed to ``threading.excepthook``. On the main thread, a KeyboardInterrupt or another
+      exception that is not an ``Exception`` does reach it.
     * The I/O thread waits for no handler and for no lock of ``logging``: it makes the record (so the record's thread
       and time are right), and a short-lived helper thread handles it. There is at most one helper thread at a time, and
       only while there are records. ``logging.handlers.QueueListener`` works in the same way with a permanent thread.
@@ -109,7 +110,7 @@ def _payload_size(record: logging.LogRecord) -> int:
 
 
 class _Repeats:
-    """How often a text was logged since ``until - REPEAT_SECONDS``.
+    """How often ``write`` got a text since ``until - REPEAT_SECONDS``, whether it was logged or not.
 
     Attributes:
         until: the end of the time for which records are counted.

@@ -9,8 +9,8 @@ must not wait for a lock, since two deadlocks are possible:
       lock that this thread holds.
 
 Guarantees:
-    * ``this_thread.inside()`` is True exactly while the calling thread holds a lock of this package, or is about to
-      acquire one. It takes no lock and may be called anywhere.
+    * ``this_thread.inside()`` is True while the calling thread holds a lock of this package (except ``import_lock``),
+      just before it acquires one, and just after it has released it. It takes no lock and may be called anywhere.
     * A thread inside a section does not wait for a second lock. Exception: a thread that holds a write lock acquires
       other locks, one at a time, and writes to the socket. No thread waits for a write lock while it holds one of the
       other locks. So no circle of waiting threads is possible.

@@ -41,7 +41,8 @@ class Wakeup:
         self._inner.setblocking(False)
         self._outer.setblocking(False)
         self.nudge = self._outer.send
-        # Whether a byte was sent and not read, or is about to be sent. It may be stale: a second byte does no harm.
+        # Whether a byte was sent and not read, or is about to be sent. If it is False too early, a second byte is sent,
+        # which does no harm. It is True too long only inside `clear`; the I/O thread checks its commands after that.
         self._pending = False
         self._sender: int | None = None  # a thread that is about to send a byte; None if there is none
 

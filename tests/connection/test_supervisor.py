@@ -135,8 +135,9 @@ def test_a_client_whose_connection_was_healthy_waits_for_a_server_that_rejects_i
         server.reject(404, times=3)
         server.close_all(1012)
         eventually(lambda: client.stats.connections == 2 and client.state is State.OPEN)
-        attempts = [call[1] for call in client.calls if call[0] == "attempt"]
-        assert [(one.error.status, one.number, one.next_delay) for one in attempts] == [
+        attempts = lambda: [call[1] for call in client.calls if call[0] == "attempt"]  # noqa: E731
+        eventually(lambda: len(attempts()) == 3)
+        assert [(one.error.status, one.number, one.next_delay) for one in attempts()] == [
             (404, 1, 0.0),
             (404, 2, 0.0),
             (404, 3, 0.0),
@@ -297,6 +298,7 @@ def test_a_url_or_headers_function_that_raises_is_a_failed_attempt(server, optio
     url = ask if option == "url" else server.url
     client = Recorder(url, headers=ask if option == "headers" else None, reconnect=SOON, retry_first=True)
     client.start()
+    eventually(lambda: client.calls)
     assert "not registered yet" in str(client.calls[0][1].error)
     client.close()
 

@@ -116,7 +116,7 @@ def test_an_announced_url_that_can_not_be_used_is_a_failed_attempt(raw):
     )
     put(old, {"method": "goaway", "url": "http://not a websocket"})
     raw.accept().upgrade()
-    eventually(lambda: client.stats.renewals == 1)
+    eventually(lambda: client.stats.renewals == 1 and failed)
     assert "Renew.on" in str(failed[0].error)
     client.close(timeout=0)
 

@@ -168,6 +168,7 @@ def test_url_and_headers_are_asked_again_and_may_raise(raw, attempts):
     old = raw.accept().upgrade()
     starting.result(LONG)
     renewing, new = begin_renewal(client, raw)
+    eventually(lambda: attempts.failed)
     assert isinstance(attempts.failed[0].error.last, LookupError)
     new.upgrade()
     assert renewing.result(LONG)
@@ -758,7 +759,7 @@ def test_after_a_defect_before_the_new_connection_opens_flush_works(raw, attempt
     assert opcode == 9
     third.send_frame(10, ping)
     flushing.result(LONG)
-    assert attempts.calls == [("close", None), "reconnect"]
+    eventually(lambda: attempts.calls == [("close", None), "reconnect"])
     assert "no random numbers" in caplog.text
     client.close(timeout=0)
 

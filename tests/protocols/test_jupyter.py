@@ -12,7 +12,7 @@ import wsclient
 from wsclient import Call, Control, End, Event, Failure, Item, ProtocolError, RemoteError
 from wsclient.protocols import JupyterKernel
 
-from ..support import LONG
+from ..support import LONG, eventually
 from ..support.peers import await_processed, close_now, start_call
 
 V1 = "v1.kernel.websocket.jupyter.org"
@@ -226,7 +226,7 @@ def test_a_request_is_answered_and_the_end_of_the_kernel_ends_those_that_are_not
     peer.send_frame(2, status(id, "idle"))
     peer.send_frame(2, reply(id))
     assert first.result(LONG)["content"]["status"] == "ok"
-    assert [type(error) for error in errors] == [ProtocolError]
+    eventually(lambda: [type(error) for error in errors] == [ProtocolError])
     second = client.submit(EXECUTE)
     id = id_of(peer.receive_frame()[1])
     peer.send_frame(2, status(id, "idle"))

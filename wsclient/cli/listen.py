@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from .._errors import ClientClosed
+from .._errors import ClientClosed, ConnectionLost
 from .._threads.locks import make_lock
 from ..protocols import JsonId
 from .exits import CommandError, ExitCode
@@ -215,7 +215,17 @@ class _OnOpen:
             due = [request for request, sent_on in self._requests if sent_on < number]
             self._requests = [(request, number) for request, _ in self._requests]
         for request in due:
-            client.submit(request)
+            reply = client.submit(request)
+            if reply.done() and isinstance(reply.exception(), ConnectionLost):
+                # This hook ran late: its connection has ended. The hook of the next one sends the request.
+                self._forget(request, number)
+
+    def _forget(self, request: Any, number: int) -> None:
+        """Note that a request was not sent on a connection."""
+        with self._lock:
+            self._requests = [
+                (one, 0 if one is request and sent_on == number else sent_on) for one, sent_on in self._requests
+            ]
 
     def subscribe(self, client: Client, request: Any, end: float | None) -> Stream | None:
         """Subscribe now, and again on every later connection.

@@ -14,7 +14,7 @@ __all__ = ["SharedIds"]
 
 
 class SharedIds:
-    """Gets the ids for several connections from one protocol object; one thread at a time calls the protocol.
+    """Gets the ids for several connections from one protocol object; one thread at a time calls ``new_id``.
 
     While there is one connection, its write lock ensures this. With two connections, two threads may assign ids at the
     same moment, and ``Protocol.new_id`` need not permit that. Thread-safe.

@@ -172,7 +172,7 @@ class Request(Outgoing):
                 self.payload = payload
                 self.size = len(payload)
                 return payload
-        except Exception as error:  # raised by a user-defined protocol
+        except Exception as error:  # raised by a user-defined protocol, or since no id or not this id is free
             connection.refuse(self, error)
             return None
         return self.payload

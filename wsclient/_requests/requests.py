@@ -463,7 +463,7 @@ class Requests:
         self.table.drop_position(request)
 
     def is_free(self, written: WrittenRequests, ids: Iterable[Any]) -> bool:
-        """Return whether no request in flight has one of these ids.
+        """Return whether no request in flight has one of these ids. If so, also reserve them; if not, log a warning.
 
         ``encode_one_way`` checked this before; another thread may have sent a request with such an id since. Only the
         writer calls this.
@@ -611,7 +611,7 @@ class Requests:
                 given_up = ConnectionLost("A request was given up after it had been sent.", sent=True)
                 self._drop_if_by_order(request, given_up)
             elif self.table.holds_position(request):
-                self._commands.wake()  # `take` has added a timer, which may shorten the wait of the I/O thread
+                self._commands.wake()  # `table.end` has added a timer, which may shorten the wait of the I/O thread
         self._after_end()
         return may_be_sent
 
@@ -660,7 +660,7 @@ class Requests:
 
     def fail_written(self, written: WrittenRequests, disconnect: Disconnect) -> None:
         """End the requests that were written on the connection that is ending, since no reply can come any more.
-        I/O thread only.
+        Requests that may be sent again on the next connection do not end here. I/O thread only.
 
         Args:
             written: the requests in flight on it.

@@ -320,7 +320,7 @@ class RequestTable:
         return timers[0][0] if timers else None
 
     def expire(self, now: float) -> list[Request]:
-        """Return the requests whose deadline has passed, ended or not; each is returned once."""
+        """Return the requests whose deadline has passed, ended or not, and remove their timers."""
         due: list[Request] = []
         with this_thread.section, self._lock:
             while self.timers and self.timers[0][0] <= now:
@@ -343,7 +343,7 @@ class RequestTable:
                 self._by_caller_key[key] = request
             timer = self._timer(request) if timed else None
             if timer is not None:
-                heapq.heappush(self.timers, timer)  # a timer of a request that is not added has no effect
+                heapq.heappush(self.timers, timer)  # after an interrupt here it is pushed again, which does no harm
             # The next lines call nothing, so an interrupt occurs before or after them.
             del self.handed_over[request]
             request.stage = STREAMING if streaming else WAITING

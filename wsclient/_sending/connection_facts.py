@@ -1,7 +1,8 @@
 """What other threads may read about the present connection. (Its ``Writer`` object is in ``Sender.writer``.)
 
 Guarantees:
-    * Any thread may read. Each attribute changes by one assignment, ``awaited_marks`` by one atomic ``dict`` operation.
+    * Any thread may read. Each attribute changes by one assignment, ``awaited_marks`` and ``replaced`` by atomic
+      ``dict`` operations.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Acknowledgements:
     def state_of(self, entry: Outgoing) -> DeliveryState:
         """Return the state of a message; see ``Delivery.state``."""
         self._guard.check_fork("state of a delivery")
-        if not this_thread.inside():  # inside a section no lock may be taken: `MessageQueue.take` drops it later
+        if not this_thread.inside():  # no lock may be taken inside a section; `take` drops an expired message later
             self._sender.queue.expire(entry)
         return entry.state
 
@@ -265,8 +265,8 @@ class Acknowledgements:
 
         Returns:
             False if a renewal has replaced the mark's connection since the mark was made. The mark must not be queued
-            then, since ``span`` may not have found it. True if the connection has ended without a proof that everything
-            arrived there: the mark becomes ``lost`` when it is queued.
+            then, since ``span`` may not have found it. True otherwise, also if the connection has ended without a
+            proof that everything arrived there: the mark then becomes ``lost`` when it is queued.
         """
         sender = self._sender
         self._facts.awaited_marks[mark] = None
@@ -286,7 +286,7 @@ class Acknowledgements:
         connection any more, or if ``span`` makes the twin.
         """
         retiring = self._sender.retiring
-        # `span` assigns the twin before the number, and both after `retiring`.
+        # The I/O thread assigns `retiring` first; `span` then assigns the twin, and after it the number.
         if retiring is None or mark.connection_number == retiring.write_progress.number or mark.twin is not None:
             return None
         mark.twin = twin = self._make_mark(retiring.write_progress.number)

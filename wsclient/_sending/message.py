@@ -1,8 +1,8 @@
 """One outgoing message, from the queue to the proof that it arrived.
 
 Guarantees:
-    * The state of a message is not stored. It is computed, when code reads it, from one number: the offset of the
-      message's last byte in the byte stream of its connection.
+    * The state of a message is not stored, unless it was discarded (``discarded_as``). It is computed, when code reads
+      it, from one number: the offset of the message's last byte in the byte stream of its connection.
     * ``position`` and ``discarded_as`` change by a single assignment each, so readers need no lock.
 """
 

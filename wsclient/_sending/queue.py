@@ -198,7 +198,8 @@ class MessageQueue:
 
         Raises:
             MessageTooBig, ClientClosed: as ``put``.
-            SendQueueFull: no room, also with the policy ``"block"``.
+            SendQueueFull: no room, also with the policy ``"block"``; with ``"drop_newest"`` and ``"drop_oldest"`` only
+                if ``handed_over`` has reached its own limits.
         """
         bounds, handed = self._bounds, list(self.handed_over)
         if entry.size > bounds.max_bytes:

@@ -223,12 +223,12 @@ class Sender:
         """Return the writer of the connection with this number; None if it has ended, or is not open yet."""
         if self.connection_number == number:
             return self.writer
-        retiring = self.retiring  # read after `connection_number`, see above
+        retiring = self.retiring  # read after `connection_number`, which increases only after this is assigned
         return retiring if retiring is not None and retiring.write_progress.number == number else None
 
     def without_those_for_retiring(self, batch: list[Outgoing], number: int) -> list[Outgoing]:
-        """Return those of these messages that the present connection may write. Pass the others, which only the
-        retiring connection may send, to the I/O thread, which writes them on that connection.
+        """Return the messages that the present connection may write. Only the retiring connection may send the others:
+        pass them to the I/O thread, which writes them there.
 
         Args:
             batch: messages that were taken from the queue.

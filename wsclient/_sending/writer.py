@@ -207,7 +207,7 @@ class Writer:
         Args:
             entry: the message.
             alone: whether it may be written alone, see ``Sender``.
-            in_main: whether this is the main thread; only with ``alone``.
+            in_main: whether this is the main thread; if it is, ``alone`` is True.
 
         Returns:
             False if it must be queued. True if it was taken; it may not be written completely yet.

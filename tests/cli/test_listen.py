@@ -12,10 +12,10 @@ import threading
 import pytest
 
 from wsclient.cli import main
-from wsclient.cli.listen import _StreamReader
+from wsclient.cli.listen import _OnOpen, _StreamReader
 from wsclient.testing import Server
 
-from ..support import LONG, SHORT
+from ..support import LONG, SHORT, eventually
 from ..support.raw import frame
 from ..support.stage import until_the_end
 from ..support.standin import put, running, take
@@ -145,6 +145,27 @@ def test_a_subscription_is_made_again_after_a_restart_of_the_server(capsys):
     first, second = [line["request"] for line in lines(capsys)]
     assert first == 1
     assert second > 1  # a further connection may have ended during the restart
+
+
+def test_a_subscription_is_made_again_if_the_hook_of_the_first_connection_runs_after_its_end(monkeypatch, capsys):
+    on_open, first = _OnOpen.__call__, threading.Event()
+
+    def late(self, client):
+        if not first.is_set():
+            first.set()
+            eventually(lambda: client.stats.connections >= 2)
+        on_open(self, client)
+
+    def subscribe(connection, message):
+        connection.send(json.dumps({"id": json.loads(message)["id"], "result": "ok"}))
+        connection.send('{"type": "event"}')
+        if len(server.received) == 1:
+            threading.Thread(target=server.restart).start()
+
+    monkeypatch.setattr(_OnOpen, "__call__", late)
+    with Server(subscribe) as server:
+        assert main(["listen", server.url, "--subscribe", '{"op": "subscribe"}', "-C", "2"]) == 0
+    assert lines(capsys) == [{"type": "event"}] * 2
 
 
 def test_what_is_sent_is_sent_again_after_every_reconnect(capsys):

@@ -397,8 +397,8 @@ def test_the_first_use_can_be_in_a_forked_child(server):
     "module",
     [
         "wsclient._client.client",
-        pytest.param("wsclient.protocols._base", marks=pytest.mark.slow),
-        pytest.param("tenacity", marks=pytest.mark.slow),
+        "wsclient.protocols._base",
+        "tenacity",
     ],
 )
 def test_a_fork_waits_until_another_thread_has_loaded_a_module(server, module):

@@ -154,10 +154,9 @@ def _subscriptions(history: History) -> Iterator[str | None]:
         for key, times in asked.items():
             yield f"connection {connection.number}: {key} came {times} times." if times > 1 else None
         ahead = connection.keys[1 : 1 + len(known)]  # fewer, if the connection ended early
-        unexpected = (
-            [] if _has_passed_subscriptions_on(history, connection) else [key for key in ahead if key not in known]
-        )
-        yield f"connection {connection.number}: {unexpected[0]} came before subscriptions." if unexpected else None
+        unexpected = [key for key in ahead if key not in known]
+        is_broken = unexpected and not _has_passed_subscriptions_on(history, connection)
+        yield f"connection {connection.number}: {unexpected[0]} came before subscriptions." if is_broken else None
         known |= asked.keys()
     by_subscriber: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for heard in history.heard:

@@ -366,14 +366,19 @@ def _may_be_unserved(history: History, before: Heard, after: Heard) -> bool:
     """Whether a subscription may have been on no connection between two of its messages, because of a renewal.
 
     Its request came later than the overlap allows (``rate=`` or ``pause_sending()`` held it back), or a fault ended the
-    replaced connection.
+    replaced connection. The overlap begins with the first connection that followed; that one may itself have been
+    replaced during the pause, before it could bring the request.
     """
     key = f"subscribe:{after.subscriber}"
-    for one in history.connections:
+    began: float | None = None
+    for one in _in_order(history):
         if one.number is not None and before.connection < one.number <= after.connection:
+            began = one.began if began is None else began
             arrivals = [at for name, at in zip(one.keys, one.times, strict=False) if name == key]
-            if arrivals and arrivals[0] - one.began >= history.overlap:
+            if arrivals and arrivals[0] - began >= history.overlap:
                 return True
+            if arrivals or not _has_passed_subscriptions_on(history, one):
+                began = None
     return _may_be_lost(history, before, after)
 
 

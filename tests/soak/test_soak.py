@@ -334,6 +334,30 @@ def test_a_renewal_may_cause_a_gap_only_if_no_connection_serves_a_subscription(a
 
 
 @pytest.mark.parametrize(
+    ("arrival", "pause", "keys", "is_excused"),
+    [
+        (21.2, (19.5, 20.7), [], True),  # 1.3 s after the log-in of the connection that never subscribed
+        (20.8, (19.5, 20.7), [], False),
+        (21.2, None, [], False),
+        (21.2, (19.5, 20.7), ["subscribe:r"], False),  # the connection in between was in time
+    ],
+)
+def test_a_renewal_during_a_pause_may_cause_a_gap_if_the_next_one_comes_before_the_subscription(
+    arrival, pause, keys, is_excused
+):
+    history = honest()
+    history.renews = True
+    change(1, "connections", number=3, logged_in_at=20.5, began=20.4, times=[20.5, arrival, arrival, arrival])(history)
+    history.connections.append(Connection(2, ["login", *keys], 20.0, 19.9, [20.0] * (1 + len(keys))))
+    history.heard = [Heard("r", 1, 0, at=19.0), Heard("r", 1, 1, at=19.1), Heard("r", 3, 0, at=arrival + 0.1, gaps=1)]
+    history.disturbances += [Disturbance("sending paused", *pause, False)] if pause else []
+    gaps = [sentence for sentence in judge(history).broken if "counted" in sentence]
+    assert gaps == ([] if is_excused else [
+        "gaps are counted for losses, not for renewals: r counted 1 gaps before (3, 0); 0 connections were lost."
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("fault", "is_excused"),
     [
         (Disturbance("frozen", 20.5, 22.0, True), True),

@@ -138,7 +138,7 @@ def test_one_error_of_many_is_reported_with_its_line_and_the_others_are_printed(
     assert main(["call", "--protocol", "jsonrpc", server.url, "-d", "-"]) == 1
     out, err = capsys.readouterr()
     assert out == "[1]\n[3]\n"
-    assert err.startswith("wsclient: line 2: The server answered with error -32000: no such thing")
+    assert err.startswith("wsclient: request 2: The server answered with error -32000: no such thing")
 
 
 @pytest.mark.parametrize("arguments", [["--protocol", "jsonrpc", "echo"], []])

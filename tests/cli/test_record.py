@@ -13,6 +13,7 @@ import threading
 import pytest
 from websockets.protocol import State
 
+from wsclient import Client
 from wsclient._recording import format as recording_format
 from wsclient.cli.output import Output
 from wsclient.cli.record import _Sink
@@ -244,6 +245,42 @@ def test_a_server_that_closes_normally_ends_it_without_retries(commands, path):
         arguments = ("record", server.url, path, "--retry", "0")
         assert commands(*arguments, stdin=stdin("x"))[0] == 0
         assert commands(*arguments, "-C", "1", stdin=stdin("x"))[0] == 5
+
+
+def test_it_ends_well_if_the_client_has_ended_before_start_returns(commands, path, monkeypatch):
+    start = Client.start
+
+    def start_late(client, *arguments):
+        start(client, *arguments)
+        assert client.wait_closed(LONG)
+        start(client, *arguments)  # raises what it raises if the connection has ended before it returns
+
+    monkeypatch.setattr(Client, "start", start_late)
+    with Server() as server:
+        closer = threading.Thread(target=lambda: server.opened.get(timeout=LONG).close(1000))
+        closer.start()
+        assert commands("record", server.url, path, "--retry", "0", stdin=stdin())[0] == 0
+        closer.join(LONG)
+
+
+def test_the_first_of_several_failed_attempts_is_reported(commands, path):
+    refused = iter([503, 503])
+
+    def refuse_twice(connection, request):
+        status = next(refused, None)
+        return None if status is None else connection.respond(status, "later")
+
+    with Server(lambda connection, message: connection.send("1"), process_request=refuse_twice) as server:
+        code, _, err = commands("record", server.url, path, "-C", "1", stdin=stdin("x"))
+    assert code == 0
+    assert re.fullmatch(r"wsclient: .*503.* Further attempts follow; -v prints each of them\.", err[0])
+    assert err[1] == "wsclient: connected."
+
+
+def test_a_stdin_that_is_not_utf_8_ends_it(commands, server, path):
+    code, _, err = commands("record", server.url, path, stdin=io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
+    assert code == 2
+    assert any(line.startswith("wsclient: stdin is not UTF-8: ") for line in err)
 
 
 def test_the_last_messages_before_a_fatal_end_are_printed(commands, path):

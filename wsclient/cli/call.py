@@ -224,7 +224,7 @@ class _Replies:
         self._sender = _Sender(messages, self._submit)
 
     def print(self, output: Output) -> int:
-        """Print a line for each reply; errors go to stderr with the number of their line.
+        """Print a line for each reply; errors go to stderr with the number of their request.
 
         Returns:
             The exit code of the first error, or 0.
@@ -244,7 +244,7 @@ class _Replies:
             try:
                 reply = future.result()
             except Exception as error:
-                output.error(f"wsclient: line {index + 1}: {sentence_of(error)}")
+                output.error(f"wsclient: request {index + 1}: {sentence_of(error)}")
                 code = code or exit_code_of(error) or ExitCode.SERVER_ERROR
             else:
                 self.show(index, reply, output)

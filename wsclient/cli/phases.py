@@ -428,11 +428,11 @@ class NetworkPhases:
     def _tunnel(self, sock: socket.socket, deadline: Deadline) -> socket.socket:
         """Let the proxy open a tunnel. If that fails, the socket is closed."""
         assert self._proxy is not None
-        if self._proxy.scheme == "https":
-            context = self.context()
-            bare = tls.without_certificate(context, had_authorities=tls.has_authorities(context))
-            sock = tls.start_tls(sock, self._proxy.host, bare, self._waits, deadline)
         try:
+            if self._proxy.scheme == "https":
+                context = self.context()
+                bare = tls.without_certificate(context, had_authorities=tls.has_authorities(context))
+                sock = tls.start_tls(sock, self._proxy.host, bare, self._waits, deadline)
             _proxy.open_tunnel(make_transport(sock), self._proxy, self._target, self._waits, deadline, self._lookups)
         except BaseException:
             sock.close()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from .._errors import ClientClosed
 from .._recording import format as recording_format
 from .._recording.options import Recording
 from .._recording.private_file import create, write_whole
@@ -23,7 +24,7 @@ from .._settings import REQUEST_TIMEOUT
 from .exits import CommandError, ExitCode
 from .options import CLOSE_TIMEOUT, FOREVER, ClientCommand, Connection
 from .recording_view import NOTHING, RecordingView
-from .tracing import FramePrinter
+from .tracing import FramePrinter, OutageNotice
 from .values import Condition
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ def command(
     view = RecordingView(output, show=show, pairs=pairs, protocol=connection.protocol)
     sink = _Sink(more[0], FramePrinter(output) if connection.verbose > 1 else None)
     options: dict[str, Any] = {} if connection.protocol else {"json": None}
+    if not connection.verbose:  # with -v, the client's own records report every attempt
+        notice = OutageNotice(output)
+        options |= {"on_open": notice, "on_connect_error": notice.failed}
     client = connection.client(
         url, output, retry=FOREVER, level=logging.WARNING, record=Recording(sink, redact, keep), **options
     )
@@ -275,7 +279,8 @@ class _Receiver(threading.Thread):
     def run(self) -> None:
         """Read until the client has ended."""
         try:
-            self._client.start()
+            with contextlib.suppress(ClientClosed):  # it was open and has ended already; the stream has the reason
+                self._client.start()
             self._then.start()
             for _ in self._stream:
                 pass
@@ -311,6 +316,8 @@ class _StdinSender(threading.Thread):
                     self._client.send(_decoded(text) if self._decodes else text)
                     sent += 1
             self._results.put(_StdinEnd(sent))
+        except UnicodeDecodeError as error:
+            self._results.put(_Failed(CommandError(f"stdin is not UTF-8: {error}.")))
         except Exception as error:
             self._results.put(_Failed(error))
 

@@ -93,7 +93,7 @@ class OutageNotice:
         then: another hook ``on_open``, which is called afterwards.
     """
 
-    def __init__(self, output: Output, then: Callable[[Client], object]) -> None:
+    def __init__(self, output: Output, then: Callable[[Client], object] | None = None) -> None:
         self._output = output
         self._then = then
         self._has_failed = False  # an attempt since the last connection
@@ -110,7 +110,8 @@ class OutageNotice:
         if self._has_failed:
             self._has_failed = False
             self._output.warn("wsclient: connected.")
-        self._then(client)
+        if self._then is not None:
+            self._then(client)
 
 
 def frame_line(entry: dict[str, Any]) -> str | None:

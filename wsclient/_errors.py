@@ -44,8 +44,8 @@ __all__ = [
 class WebSocketClientError(Exception):
     """The base class of the public errors of this package. Wrong arguments raise ``TypeError`` or ``ValueError``.
 
-    All of them can be pickled, as a process pool requires. If the value of an attribute can't be pickled, the copy
-    contains the value's text instead or, for an exception, a ``WebSocketClientError`` with that text.
+    Each of these public errors can be pickled, as a process pool requires. If the value of an attribute can't be
+    pickled, the copy contains the value's text instead or, for an exception, a ``WebSocketClientError`` with that text.
 
     Attributes:
         results: if a request of a batch failed: the results of all its requests, in order, with an error in the place
@@ -142,11 +142,11 @@ class SessionError(ConnectError):
 
 
 class ConnectionLost(WebSocketClientError, ConnectionError):
-    """The connection ended before the reply was received.
+    """The connection ended before the reply, or the pong that ``flush()`` or ``ping()`` waited for, was received.
 
     Attributes:
         sent: True if the operating system had accepted the whole message, so that the server may have processed it;
-            False if the message did not arrive; None if this is unknown.
+            False if the message did not arrive; None if this is unknown, or if the error is about no single message.
         disconnect: how the connection ended.
     """
 
@@ -252,8 +252,8 @@ class WouldDeadlock(WebSocketClientError):
 
     * The call would wait for its own thread: it was made on the I/O thread, or by a function that interrupted the
       client on this thread (a finalizer, a signal handler).
-    * A method of the client was called inside ``on_session``; only ``send``, ``submit``, ``notify``, ``stream`` and
-      ``close(wait=False)`` work there.
+    * A method of the client that does not work inside ``on_session`` was called there: one that waits, ``listen``,
+      ``reconnect`` or ``renew``. ``send``, ``submit``, ``notify``, ``stream`` and ``close(wait=False)`` work there.
     * A method of a session was called on another thread than the one that runs ``on_session``.
     """
 
@@ -298,7 +298,7 @@ def text_of(value: object, most: int = 200) -> str:
 
 
 def printable(text: str, most: int = 1000) -> str:
-    """A text of a peer or of other code, for the text of an error or a log record: one line without escape sequences.
+    """A text of a peer or of other code, for the text of an error or a log record: one line of printable characters.
 
     Without this, a peer could add false lines to a log, or control the terminal that shows the log. Characters that
     ``str.isprintable`` excludes (control characters, line separators, marks that change the direction of text, lone

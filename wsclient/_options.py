@@ -1,8 +1,8 @@
 """Options that are objects: limits on peer input, limits of queues, heartbeats, quiet connections, renewal, and
 ``DEFAULT``.
 
-They are frozen, so clients and threads may share them. They can be pickled. Two of them are equal if they have the same
-class and equal values.
+They are frozen, so clients and threads may share them. They can be pickled if the functions that they contain can be
+pickled. Two of them are equal if they have the same class and equal values.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ ATTEMPT_DELAY: Final = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits on what a peer may send, and the delay between two attempts to connect. Programs rarely change them.
+    """Limits on what a peer may send, and the delay before the next address of a host is tried. Programs rarely change
+    them.
 
     Args:
         max_fragments: largest number of frames of a message; a message with more frames closes the connection with
@@ -197,10 +198,10 @@ class Heartbeat:
             waits for its turn (``rate`` of ``SendQueue``), no further one is made.
         every: seconds between two heartbeats, and from the opening of a connection to its first one.
             ``session.heartbeat()`` changes the interval of one connection.
-        only_if_idle: send it only if the client has sent no other message for ``every`` seconds; control frames are not
-            messages. The client may send it after three quarters of this time already, but not after more than
-            ``every`` seconds. What the server sends makes no difference: a server that drops idle clients counts what
-            it receives, as in MQTT 3.1.1 §3.1.2.10.
+        only_if_idle: send it only if the client has sent no other message for about ``every`` seconds; control frames
+            are not messages. The client checks four times per interval whether messages were sent. So the heartbeat is
+            sent between three quarters of ``every`` and ``every`` seconds after the last message. What the server sends
+            makes no difference: a server that drops idle clients counts what it receives, as in MQTT 3.1.1 §3.1.2.10.
     """
 
     message: Any = field(hash=False)
@@ -239,8 +240,9 @@ class Quiet:
             True if the message counts. It is called on the I/O thread, so it must be short. By default each of these
             messages counts.
         active: called when ``after`` seconds have passed, on the I/O thread. Returns False if no messages are expected
-            now, for example because a market is closed; then the time begins again. When it then returns True
-            for the first time, the time begins again too, since messages were expected for only a part of it.
+            now, for example because a market is closed; then the ``after`` seconds are counted again from 0. The first
+            time that it returns True after that, they are counted again from 0 too, since messages were expected during
+            only a part of them.
         action: ``"reconnect"`` replaces the connection; ``"report"`` only calls ``on_quiet``, once until the next
             message that counts.
 
@@ -272,7 +274,8 @@ JITTER: Final = 0.1
 """How much the time of a renewal varies, as a fraction."""
 
 LATEST: Final = 60.0
-"""Longest wait, in seconds, for ``when`` to return True, if nothing expires. Then the renewal begins in any case."""
+"""Longest wait, in seconds, for ``when`` to return True, if nothing expires. After this wait the renewal begins in any
+case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,8 +292,8 @@ class Renew:
 
     Args:
         every: seconds after the opening of a connection at which it is renewed; None for never.
-        before_expiry: seconds before the expiry of what ``url`` or ``headers`` returned (see ``Expiring``) at which the
-            connection is renewed, but never more than half of ``expires_in`` before it.
+        before_expiry: seconds between the renewal and the expiry of the value that ``url`` or ``headers`` returned (see
+            ``Expiring``). Half of ``expires_in`` is used instead if it is less.
         on: called with each message that answers no request. It is for servers that announce that they will close the
             connection. If it returns True, the connection is renewed. If it returns a URL, the connection is renewed,
             and the first attempt uses this URL. It is called on the I/O thread, so it must be short.

@@ -2,8 +2,8 @@
 
 Each check of one option takes the option's name and value, and returns the value that the client stores, or raises a
 ``TypeError`` or ``ValueError``. The text of this error names the option (or its attribute, such as ``fatal_codes``) and
-says what is wrong. ``check_combinations`` checks options against each other. No file or socket is opened, except the
-file of ``ssl_ca``.
+says what is wrong. ``check_combinations`` checks options against each other. No file or socket is opened, except with
+``ssl_ca``: its file, and the file that the environment variable ``SSLKEYLOGFILE`` names.
 """
 
 from __future__ import annotations

@@ -22,12 +22,12 @@ class Counters:
         bytes_sent: their payload bytes. Changed only under the write lock.
         messages_received: text and binary messages. Changed by the I/O thread, as all counters below.
         bytes_received: their payload bytes.
-        last_message: a pair: a value of ``messages_received``, and the time on the monotonic clock when the last of
-            these messages was received. It is assigned once in each turn of the I/O thread, after the received messages
-            were processed. During the processing, the number in the pair is smaller than ``messages_received``.
+        last_message: a pair: the number of messages received until the end of a turn of the I/O thread, and the time of
+            this turn on the monotonic clock. It is assigned once in each turn that received messages, after these were
+            processed. During the processing, the number in the pair is smaller than ``messages_received``.
         connections: connections that were opened and set up.
         renewals: those of them that replaced another one, see ``Renew``.
-        failed_attempts: attempts that failed.
+        failed_attempts: attempts to connect that failed, except those of renewals.
         unmatched_replies: replies for which no request was waiting.
         unrecognised: a pair that describes the last message that was not recognised as a reply, but may be one: the
             value of ``messages_received`` at that message, and a sentence with the reason. Assigned as one pair.

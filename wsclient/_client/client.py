@@ -121,9 +121,10 @@ class Client:
                 function that receives the lines of such a file, or a ``Recording``, which also defines what is secret.
                 ``start()`` truncates the file. ``wsclient.testing.Replay`` is a server that replays it.
             server_hostname: replaces the host of the URL in TLS: the certificate of a ``wss`` server must be valid for
-                this name, which is also sent to the server (SNI, RFC 6066 §3). For a server that is reached by its
-                address, a tunnel or ``sock``. It applies to every URL and redirect of the client, except ``ws`` and
-                ``unix`` URLs, a socket that already uses TLS, and the certificate of an ``https`` proxy.
+                this name, which is also sent to the server (SNI, RFC 6066 §3). It is needed if the host of the URL is
+                not the server's name: for example an IP address, the local end of a tunnel, or any host with ``sock``.
+                It applies to every URL and redirect of the client, except ``ws`` and ``unix`` URLs, a socket that
+                already uses TLS, and the certificate of an ``https`` proxy.
             quiet: seconds without a message after which the connection is replaced although the server answers pings,
                 or a ``Quiet`` that also defines which messages count; None for no limit.
             renew: when to replace the connection by a new one without a gap; None: only when ``renew()`` is called.
@@ -213,9 +214,10 @@ class Client:
         present one is still used. Then it takes over. The option ``renew=`` does this at certain times.
 
         The present connection is closed when its requests are answered, at the latest after ``Renew.overlap`` seconds.
-        A call during a renewal has no further effect; while the replaced connection is still served, the next renewal
-        waits for its end. An attempt that fails is repeated; a fatal error ends the renewal, and the present connection
-        stays. While there is no connection, the next one counts as the new one.
+        Until the new connection has taken over, a further call begins no other renewal. While the replaced connection
+        is still served, a call begins the next renewal when that connection has ended. An attempt that fails is
+        repeated; a fatal error ends the renewal, and the present connection stays. While there is no connection, the
+        next one counts as the new one.
 
         Args:
             reason: passed to ``on_renew``, and sent to the server when the present connection is closed; at most 123
@@ -244,6 +246,10 @@ class Client:
         Returns:
             True if everything was finished. With ``wait=False``: whether everything is already finished when the call
             returns.
+
+        Raises:
+            ClientClosed: the client failed.
+            WouldDeadlock: ``wait=True`` on the I/O thread.
         """
         return self._wsclient.lifecycle.drain(timeout, wait=wait)
 
@@ -279,11 +285,16 @@ class Client:
 
         Raises:
             ClientClosed: ``state`` is ``State.OPEN`` and the client failed.
+            WouldDeadlock: called on the I/O thread.
         """
         return operations.wait_until(self._wsclient.core, state, timeout)
 
     def wait_closed(self, timeout: float | None = None) -> bool:
-        """Wait until the client is closed or failed; False if the timeout passed first."""
+        """Wait until the client is closed or failed; False if the timeout passed first.
+
+        Raises:
+            WouldDeadlock: called on the I/O thread.
+        """
         self._wsclient.core.guard.check_may_wait("wait_closed()", "Look at .state instead.")
         return self._wsclient.lifecycle.join(Deadline.after(timeout, time.monotonic()))
 
@@ -301,8 +312,8 @@ class Client:
         """Send a message and wait for the reply to it.
 
         Args:
-            message: the request. It is encoded first, and not changed. If the protocol has batches (``JsonRpc``), a
-                list of messages is sent as one message.
+            message: the request. It is encoded before the call waits; the object itself is not changed. If the protocol
+                has batches (``JsonRpc``), a list of messages is sent as one message.
             timeout: seconds until the reply, including the time in the queue; the default is ``request_timeout``, None
                 has no limit.
             match: the reply is the first message it accepts, instead of the one with the same id. Runs on the I/O
@@ -393,6 +404,9 @@ class Client:
 
         Returns:
             The replies, in the order of the messages.
+
+        Raises:
+            Exception: the errors of ``request``.
         """
         return operations.request_many(self._wsclient.core, messages, timeout, return_exceptions, idempotent)
 
@@ -439,8 +453,8 @@ class Client:
         the main thread is also written by the I/O thread in these cases: other messages are queued, the connection has
         TLS, compression or a recording, the message has ``expires``, or replies are correlated by order (``Fifo``).
         Without a connection the message waits for the next one; it also waits while ``SendQueue(rate=)`` or
-        ``pause_sending()`` allows no message. Messages that ``on_open`` and ``on_reconnect`` send are sent only on
-        their connection.
+        ``pause_sending()`` allows no message. Messages that ``on_open``, ``on_reconnect`` and ``on_renew`` send are
+        sent only on their connection.
 
         Args:
             message: ``str`` is sent as text; ``bytes``, ``bytearray``, ``memoryview`` and ``array.array`` as binary;
@@ -468,6 +482,7 @@ class Client:
                 the call then waits for both connections.
             FlushTimeout: ``timeout`` seconds have passed. It is a ``RequestTimeout``.
             ClientClosed: the client is not running.
+            WouldDeadlock: called on the I/O thread.
         """
         self._wsclient.core.guard.check_may_wait("flush()", "Look at the state of the delivery that send() returned.")
         self._wsclient.core.acknowledgements.flush(check_seconds("timeout", timeout, zero=True))
@@ -510,7 +525,7 @@ class Client:
             seconds: the length of the pause, from now on; 0 ends the pause.
 
         Raises:
-            TypeError, ValueError: it is not a number of seconds.
+            TypeError, ValueError: the length is not a valid number of seconds.
             ClientClosed: the client is closed or failed.
         """
         operations.pause_sending(self._wsclient.core, seconds)
@@ -544,9 +559,9 @@ class Client:
         Args:
             match: selects messages; None for all. Runs on the I/O thread: keep it short.
             maxsize: messages that may wait to be read; the default is that of ``receive_queue``.
-            overflow: the policy beyond that. ``"block"`` pauses reading, unless a request waits; ``"raise"`` ends the
-                stream with ``SlowConsumer``; ``"drop_oldest"`` and ``"drop_newest"`` drop a message; ``"latest"`` keeps
-                the newest.
+            overflow: the policy beyond that. ``"block"`` pauses reading, but not while a reply or a pong is awaited;
+                ``"raise"`` ends the stream with ``SlowConsumer``; ``"drop_oldest"`` and ``"drop_newest"`` drop a
+                message; ``"latest"`` keeps the newest.
             key: with ``"latest"``, keep the newest of each key. Runs on the I/O thread.
 
         Returns:
@@ -617,16 +632,19 @@ class Client:
                 subscribe message; a third parameter with a default value receives it only if its name is ``id``. The
                 default is the message that the protocol defines.
             resume: whether to subscribe again after a loss; if not, the subscription ends with ``ConnectionLost``. True
-                by default, except inside ``on_open`` and ``on_reconnect``, which run on every connection.
+                by default, except inside ``on_open``, ``on_reconnect`` and ``on_renew``, since one of these hooks runs
+                on every connection.
             key: with ``overflow="latest"``, keep the newest of each key. Runs on the I/O thread.
-            on_gap: called, on the reader's thread, before the first message after a lost connection is returned.
+            on_gap: called on the reader's thread when messages may be missing, for example because a connection was
+                lost: just before the next message is returned.
             timeout: seconds for the reply; the default is ``request_timeout``, None has no limit.
             maxsize, overflow: as for ``listen``.
             quiet_after: seconds without a message of this subscription after which it is renewed on the same
                 connection: it is unsubscribed and subscribed again, and ``on_gap`` is called. If then no message comes
                 for ``quiet_after`` seconds after the new request is written, ``on_quiet`` is called and the connection
                 is replaced. ``counts`` and ``active`` of the client's option ``quiet`` apply too, and the time in which
-                reading is paused does not count. It is not renewed during ``pause_sending()``. None for no limit.
+                reading is paused does not count. During ``pause_sending()`` no subscription is renewed. None for no
+                limit.
             identity: returns a value that identifies a message, such as its sequence number. While a renewal has two
                 connections, the same message may be received on both; of messages with equal identities, one is
                 delivered. A message of the new connection is compared with those of the replaced one until 10 s after
@@ -637,7 +655,8 @@ class Client:
 
         Raises:
             RemoteError: the server refused it.
-            ValueError: its messages can't be recognised; or ``resume=True`` inside ``on_open``.
+            ValueError: its messages can't be recognised; or ``resume=True`` inside ``on_open``, ``on_reconnect`` or
+                ``on_renew``.
             Exception: the other errors of ``request``.
         """
         return stream_operations.subscribe(
@@ -711,7 +730,7 @@ class Client:
             A ``Registration``, whose ``remove()`` ends it; or the decorator.
 
         Raises:
-            ValueError: the method has a handler.
+            ValueError: the method already has a handler.
         """
         self._wsclient.core.guard.check_fork("handle()")
         handlers = self._wsclient.core.handlers

@@ -197,7 +197,7 @@ def renew(core: ClientContext, reason: str, timeout: float, *, wait: bool) -> bo
     if waiter is None:
         return False
     if core.state.current in FINAL:
-        core.renew_calls.take()  # the client has ended meanwhile, perhaps before it took this call
+        core.renew_calls.take()  # the client has ended meanwhile, perhaps before the I/O thread took this call
         core.renew_calls.complete(False)
     is_renewed = waiter.wait(Deadline.after(timeout, time.monotonic())) and bool(waiter.value)
     if not is_renewed:

@@ -101,7 +101,7 @@ class ClientBackend:
         return batch if self._sender.retiring is None else self._sender.without_those_for_retiring(batch, self.number)
 
     def has_room_for(self, entry: Outgoing) -> bool:
-        """Return whether ``max_in_flight`` permits the requests of a message to be in flight."""
+        """Return whether ``max_in_flight``, which is not None here, permits the requests of a message."""
         return entry.requests <= self._room()
 
     def is_wanted(self) -> bool:

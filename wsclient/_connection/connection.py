@@ -1,7 +1,7 @@
 """One connection, from the upgrade to the last byte.
 
-The I/O thread owns it and runs everything here. Other threads write through its ``Writer``, which is
-``Sender.writer`` while the connection is open.
+The I/O thread runs everything here, except ``claim_on_close``. Other threads write through the connection's ``Writer``,
+which is ``Sender.writer`` while the connection is open.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _PAUSED_CHECK: Final = 1.0
 
 
 class Ending(NamedTuple):
-    """Why the connection ends. The loop continues until the deadline, while it waits for the peer to close as well.
+    """Why the connection ends. Until the peer closes TCP too, at the latest until the deadline, it is still served.
 
     Attributes:
         initiator, code, reason, error: as in ``Disconnect``.
@@ -175,8 +175,8 @@ class Connection:
             return False
 
     def share_on_close(self, old: Connection) -> None:
-        """Make ``on_close`` be called only once for this connection and the one that it replaces: for this one, or for
-        ``old`` if the switch fails. I/O thread only, before this connection opens.
+        """Make ``on_close`` be called once for this connection and ``old``, which it replaces: when this connection
+        ends or, if the switch fails, when ``old`` ends. I/O thread only, before this connection opens.
         """
         self._on_close = old._on_close
 
@@ -225,7 +225,7 @@ class Connection:
             # request, but would be assigned to the request that has timed out.
             core.requests.expire(now)
         if core.commands.drop and self._is_to_be_dropped():
-            if self.heartbeats.missed:
+            if self.heartbeats.missed:  # its time-out has given the command to drop; report the heartbeat as the reason
                 self._end_unanswered()
             return
         if ready & transport.read_event or (
@@ -273,7 +273,8 @@ class Connection:
             deadline: until when to wait for the peer.
             error: why the client closes the connection.
             behind_queue: the error with which later messages are refused. If it is given, all queued messages and the
-                protocol's goodbye are sent before the close frame. None: the close frame is sent before the queue.
+                protocol's goodbye are sent before the close frame. None: the close frame is sent at once, and queued
+                messages stay in the queue for the next connection.
             initiator: as in ``Disconnect``.
         """
         if self.ending is not None:
@@ -318,7 +319,7 @@ class Connection:
         now = time.monotonic()
         disconnect = self.disconnect(now)
         self._uptime.stop(now)
-        if core.counters.messages_received != core.counters.last_message[0]:  # it has read the rest
+        if core.counters.messages_received != core.counters.last_message[0]:  # `_read_rest` has read more
             core.counters.last_message = core.counters.messages_received, now
         # Both are True if a defect has ended the switch, and both are False if the connection was never open.
         is_present, is_retiring = core.sender.writer is self.writer, core.sender.retiring is self.writer
@@ -464,7 +465,7 @@ class Connection:
             self._read_unread(now)  # messages that came while this thread waited for the interpreter
         stale = self._core.quiet.handle_due(now, is_paused=self.paused) if self.ending is None else []
         if stale:
-            with EndingOverdue(self._core):  # a function of the user may return the message
+            with EndingOverdue(self._core):  # if the message is a function of the user, it is called now
                 for subscription in stale:
                     subscription.resubscribe_after_quiet(self.writer, self.number)
 
@@ -561,13 +562,13 @@ class Connection:
                             receive(payload, size)
                         except (ProtocolError, MessageTooBig):
                             raise
-                        except BaseException as error:  # SystemExit too: it concerns one message
+                        except BaseException as error:  # SystemExit too: the fault concerns only this message
                             self._skip(payload, error)
                         if router.backlog is not None:
                             break
                     else:
                         self._take_control(opcode, payload)
-        except (ProtocolError, MessageTooBig) as error:  # raised by the message protocol
+        except (ProtocolError, MessageTooBig) as error:  # raised by the message protocol, the router or `_skip`
             router.backlog = None
             is_large = isinstance(error, MessageTooBig)
             self._refuse(CloseCode.MESSAGE_TOO_BIG if is_large else CloseCode.PROTOCOL_ERROR, error)
@@ -587,7 +588,7 @@ class Connection:
             self.router.process_backlog()
         except (ProtocolError, MessageTooBig):
             raise
-        except BaseException as error:  # SystemExit too: it concerns one message
+        except BaseException as error:  # SystemExit too: the fault concerns only this message
             self._skip("" if backlog is None else backlog.payload, error)
 
     def _skip(self, payload: str | bytes, cause: BaseException) -> None:

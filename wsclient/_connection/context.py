@@ -1,7 +1,8 @@
 """The objects that the threads of one client share, and how they are connected with each other.
 
 Guarantees:
-    * Each object protects its own data. A thread that holds the lock of one object calls no other object.
+    * Each object protects its own data. A thread that holds the lock of one object calls no other object. The holder of
+      the write lock is the exception (ARCHITECTURE.md, "Locks").
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ __all__ = ["ClientContext"]
 class ClientContext:
     """Builds the shared objects of one client and holds them, for the public calls and the I/O thread.
 
-    The objects do not refer to it: each receives the objects that it uses as named arguments.
+    The objects do not refer to it: the constructor of each object receives the other objects that it uses.
 
     Attributes:
         settings: the options.
@@ -62,7 +63,7 @@ class ClientContext:
         memo: values of the program that live as long as the client.
         facts: the state of the present connection that other threads read.
         queue: messages to send.
-        sender: decides which thread writes them.
+        sender: decides which thread writes a message.
         table: requests that have not ended.
         requests: begins, sends and ends requests.
         receivers: all receivers of incoming messages.
@@ -139,7 +140,7 @@ class ClientContext:
         self.requests.protocol = protocol
 
     def check_memo(self, memo: dict[str, Any]) -> None:
-        """Refuse to replace ``memo``. Only the dict itself may be assigned: ``client.memo |= {...}`` does that.
+        """Refuse another dict as ``memo``. The same dict may be assigned, since ``client.memo |= {...}`` assigns it.
 
         Raises:
             AttributeError: it is another dict.

@@ -194,13 +194,13 @@ class Heartbeats:
             return  # it still waits for a token, or for room in the socket; a further heartbeat would wait behind it
         try:
             self._send(writer, self._make(), now, self._answer_timeout or every)
-        except BaseException as cause:  # SystemExit too: it concerns one heartbeat
+        except BaseException as cause:  # SystemExit too: the fault concerns only this heartbeat
             error = ProtocolError(f"A heartbeat could not be created: {text_of(cause)}.")
             error.__cause__ = cause
             self._hooks.post_error(error)
 
     def complete(self, value: Any, error: BaseException | None) -> None:
-        """Store whether the answer to a heartbeat timed out.
+        """Called when the request of a heartbeat ends (this object is its ``waiter``): store whether it timed out.
 
         A heartbeat that still waits for a token of ``rate=`` is not counted, since the peer could not answer it. One
         that waits for room in the socket is counted, since the peer does not read.

@@ -2,12 +2,13 @@
 
 Guarantees:
     * ``start`` returns when the client is open, or raises. (A hook may have closed the client when ``start`` returns.)
-      If it raises, the client is closed. There is one exception: if another thread has started the client, it continues
-      to run after a timeout of this call.
+      If it raises, the client is closed, with two exceptions: if another thread has started the client, the client
+      continues to run after a timeout of this call; and a call that is not permitted (``WouldDeadlock``,
+      ``ForkedClient``) changes nothing.
     * ``close`` and ``drain`` return in bounded time, whatever the peer, the network or the user's code does: an I/O
       thread that does not respond is abandoned, its connection is cut, and every wait for the client ends.
-    * A KeyboardInterrupt in the ``start`` that started the client leaves it closed; one in ``close`` does not stop the
-      closing.
+    * A KeyboardInterrupt in the ``start`` that started the client closes the client, but ``start`` does not wait for
+      its end; a KeyboardInterrupt in ``close`` does not stop the closing.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Lifecycle"]
 
 EXTRA_WAIT: Final = 0.5
-"""Seconds for which ``close`` still waits for the I/O thread after the timeout of the call has passed. Then it waits
-for the hook thread, for 0.4 s at most."""
+"""``close`` waits until the client has ended, at most this many seconds beyond the timeout of the call. Then it waits
+until the I/O thread and the hook thread have ended, at most until 0.9 s after the timeout."""
 
 LOG_TIMEOUT: Final = 0.02
 """Seconds for which ``close`` waits until its own warning is logged; it may log two, and must return within 1 s beyond
@@ -73,7 +74,7 @@ class Lifecycle:
 
     @property
     def is_ending(self) -> bool:
-        """Whether ``close()`` was called, so that the client will end without further calls, or has ended."""
+        """Whether the command to close was given, for example by ``close()``: the client ends without further calls."""
         return self._core.commands.close is not None
 
     # --- start -------------------------------------------------------------------------------------------------------

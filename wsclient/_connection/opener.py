@@ -147,7 +147,7 @@ class Opener:
         return {**({} if handshake.origin is None else {"Origin": handshake.origin}), **(headers or {})}
 
     def _unwrapped(self, value: Any) -> Any:
-        """Return the value of an ``Expiring``, and store how long it is valid."""
+        """Return the value of an ``Expiring``. With the option ``renew``, also store how long the value is valid."""
         if not isinstance(value, Expiring):
             return value
         if self._core.settings.renew is not None:

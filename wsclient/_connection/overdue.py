@@ -1,9 +1,10 @@
 """Deadlines of requests while a function of the user occupies the I/O thread.
 
-The I/O thread ends requests at their deadlines in each of its waits. A function that it calls while it connects
-(``url``, ``headers``, ``sock``, ``ssl_context``, ``on_session``, ``should_retry``, the message of a subscription) may
-take long: it fetches a token, for example. Meanwhile a short-lived helper thread ends the requests. It also logs a
-warning if ``url`` or ``headers``, which have no time limit, take longer than ``open_timeout``.
+The I/O thread ends requests at their deadlines in each of its waits. But some functions of the user may take long, for
+example to fetch a token: ``url``, ``headers``, ``sock``, ``ssl_context``, ``on_session``, ``should_retry``, and a
+function that returns the message of a subscription. While the I/O thread calls one of them, a short-lived helper
+thread ends the requests. The helper thread also logs a warning if ``url`` or ``headers``, which have no time limit,
+take longer than ``open_timeout``.
 
 The functions that are called for each message (``match``, ``until``, the protocol) have no helper thread: its start
 would take longer than the function. While one of them does not return, a request ends at its deadline only if a thread

@@ -1,8 +1,9 @@
 """``quiet=`` and ``quiet_after=``: find a connection or a subscription on which no messages are received any more,
 although the peer answers pings.
 
-``QuietClock`` reads no clock: callers pass ``now``, from ``time.monotonic()``. ``QuietWatch`` belongs to one client; it
-has the next moment at which a clock may be due, like the keepalive. I/O thread only.
+``Quiet`` defines which messages count. ``QuietClock`` does not read the time: callers pass ``now``, from
+``time.monotonic()``. ``QuietWatch`` belongs to one client; it has the next moment at which a clock may be due, like the
+keepalive. I/O thread only.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class QuietClock:
             after: the seconds without a message after which it is due.
         """
         self._after = after
-        self._last: float | None = None  # the last message, or the start; None while the clock does not run
+        self._last: float | None = None  # the last message, or the start; None before `start` and after `stop`
         self._paused: tuple[float, float] | None = None  # when it was paused, and `next_at` before that
         self._was_inactive = False
         self.has_heard = False
@@ -51,7 +52,7 @@ class QuietClock:
 
     @property
     def is_running(self) -> bool:
-        """Whether it runs, or stands still during a pause."""
+        """Whether it was started and not stopped; also True during a pause."""
         return self._last is not None
 
     def start(self, now: float) -> None:
@@ -88,8 +89,9 @@ class QuietClock:
     def check_due(self, now: float, is_active: bool) -> bool:
         """Return whether the clock is due and messages were expected during all of the measured time.
 
-        If it is due, but messages were not expected, it starts again. It also starts again at the first call in which
-        messages are expected again, since they may have been expected during a part of the time only.
+        If it is due while messages are not expected, the measurement starts again. It also starts again when the clock
+        is due for the first time after that, even if messages are expected then: they may have been expected during a
+        part of the measured time only.
 
         Args:
             now: the present time.
@@ -160,8 +162,9 @@ class SubscriptionClock:
             self._watch.started(self.clock, now)
 
     def written(self) -> None:
-        """Called when the subscription's request is written. If it is requested again, the clock starts its second
-        time now, and not earlier, since the request may have waited in the queue.
+        """Called when the subscription's request is written. If the subscription is requested again because it was
+        quiet, the clock measures the seconds of ``quiet_after`` for the second time. This begins now, since ``rate=``
+        may have delayed the write.
         """
         if self.was_resubscribed:
             now = time.monotonic()
@@ -196,7 +199,7 @@ class QuietWatch:
         does_count: whether the present message counts.
         next_at: when ``handle_due`` must be called: the earliest moment at which a clock may be due; infinity for
             never. While reading is paused it is minus infinity, so that ``handle_due`` notices the end of the pause.
-        replace: called with the reason to replace the present connection. ``Supervisor`` sets it.
+        replace: replaces the present connection; called with the reason. ``Supervisor`` sets it.
     """
 
     __slots__ = ("_clock", "_faulty", "_hooks", "_is_paused", "_log", "_option", "_pause", "_subscriptions",
@@ -260,7 +263,7 @@ class QuietWatch:
         self._plan()
 
     def heard(self, clock: QuietClock, message: Any) -> None:
-        """Called with each message of a connection that may count.
+        """Called with each message that may count.
 
         Args:
             clock: the clock of the connection.
@@ -275,7 +278,7 @@ class QuietWatch:
         )
         if self.does_count:
             clock.heard(time.monotonic())
-            if clock.next_at < self.next_at:  # the clock has waited for a message
+            if clock.next_at < self.next_at:  # it was infinity, after `wait_for_message`
                 self.next_at = clock.next_at
 
     def pause(self, now: float) -> None:

@@ -61,7 +61,8 @@ _RETRYING: Final = Retrying()
 class Reconnect:
     """How to connect again after a loss.
 
-    It can be pickled if its parts can. Two are equal if their strategies have the same class and the same values.
+    It can be pickled if its parts can. Two are equal if all their values are equal; two strategies count as equal if
+    they have the same class and the same values.
 
     Args:
         wait: seconds before each attempt: any tenacity wait strategy, e.g. ``tenacity.wait_fixed(1)``.
@@ -74,13 +75,13 @@ class Reconnect:
         grace: seconds in which fatal errors are retried like others, counted from the loss of the last connection that
             was open for ``min_uptime``: the server accepted this client, so a 404 or a wrong certificate may be
             temporary (a deployment, a certificate that is replaced). After that, and before the first such connection,
-            a fatal error ends the client. With 0, no fatal error is retried. These errors are never retried: a
-            ``SessionError(retry=False)`` that ``on_session`` raises, a close code in ``fatal_codes`` of the protocol,
-            and any fatal error if ``sock=`` is a socket, since a socket serves only one connection. ``stop`` may end
-            the attempts earlier. Refused logins (401, 403) are retried in the same way; ``url`` and ``headers`` are
-            called again before each attempt. If the server still refuses the login when ``grace`` is over, the client
-            ends without a further attempt. The default is that of Kubernetes, which delays the restart of a container
-            that fails by at most 300 s.
+            a fatal error ends the client. With 0, no fatal error is retried. These errors are retried only if
+            ``should_retry`` returns True: a ``SessionError(retry=False)`` that ``on_session`` raises, a close code in
+            ``fatal_codes`` of the protocol, and any fatal error if ``sock=`` is a socket, since a socket serves only
+            one connection. ``stop`` may end the attempts earlier. Refused logins (401, 403) are retried in the same
+            way; ``url`` and ``headers`` are called again before each attempt. If the server still refuses the login
+            when ``grace`` is over, the client ends without a further attempt. The default is that of Kubernetes, which
+            delays the restart of a container that fails by at most 300 s.
     """
 
     wait: Any = None
@@ -224,8 +225,8 @@ class ReconnectState:
         self._state = None
 
     def start_over(self, uptime: float, now: float, *, was_useless: bool = False) -> None:
-        """Reset all failures, refusals by servers included, since the caller has called ``reconnect()``, or a renewal
-        has replaced a connection.
+        """Reset all failures, refusals by servers included: ``reconnect()`` was called, a renewal has replaced a
+        connection, or a connection was lost during a renewal.
 
         Args:
             uptime: seconds for which the replaced connection was open.

@@ -1,12 +1,13 @@
 """When a connection is renewed: the triggers, and the state of a renewal. Nothing here waits or reads a clock.
 
-A renewal opens a second connection while the first one serves, and lets the second one take over. ``Renewal`` decides
-when an attempt begins. ``Supervisor`` makes the attempt, and reports each event to the ``Renewal``.
+A renewal opens a second connection while the first one is still served, and lets the second one take over. With
+``overlap=0`` it closes the first one before it opens the next. ``Renewal`` decides when an attempt begins.
+``Supervisor`` makes the attempt, and reports each event to the ``Renewal``.
 
 Guarantees:
     * A trigger during a renewal is merged into it: there is one attempt at a time. While a replaced connection is still
       served, a further trigger waits for its end, so there are never more than two connections.
-    * ``jitter`` only shortens the time until an expiry.
+    * ``jitter`` never delays the renewal before an expiry; it only makes this renewal earlier.
 
 Not thread-safe: the I/O thread owns the ``Renewal``. ``RenewalCalls`` is for any thread.
 """
@@ -44,7 +45,8 @@ class Phase(enum.Enum):
     BACKING_OFF = enum.auto()
     """An attempt has failed; the next one follows after a delay."""
     REFUSED = enum.auto()
-    """An attempt has failed, and no further one is made for this connection, unless ``renew()`` is called."""
+    """An attempt has failed, and no further one is made for this connection, unless ``renew()`` is called or
+    ``Renew.on`` accepts a message."""
     OVERLAP = enum.auto()
     """The new connection has taken over; the replaced one is still served."""
     REPLACING = enum.auto()
@@ -164,7 +166,7 @@ class Renewal:
         options: the option ``renew``; its defaults if it was not given.
         phase: the state.
         trigger: why the present renewal takes place; None in IDLE.
-        is_used: whether a trigger is possible; while it is False, nothing here needs to be called.
+        is_used: whether a timer or a trigger has existed; while it is False, nothing here needs to be called.
         retry_at: when the next attempt follows, in BACKING_OFF.
     """
 

@@ -79,7 +79,7 @@ class ServedConnections:
         ]
 
     def retire(self, connection: Connection, seconds: float, reason: str) -> None:
-        """Serve a connection that has been replaced until it is not needed any more.
+        """From now on, serve this connection, which has been replaced, only as long as it is needed.
 
         Args:
             connection: the connection.
@@ -169,8 +169,9 @@ class ServedConnections:
         now = time.monotonic()
         if any(one.over for one in connections):
             at = now
-        # The exact end of the wait. With a later time, this thread would wake itself again and again: before its next
-        # wait, it calls `wake_by` with the time at which that wait ends anyway (`Writer.continue_later`).
+        # Store the exact end of this wait: `plan` has stored the end for one connection, which may be later. Before its
+        # next wait, this thread may call `wake_by` with the time at which that wait ends anyway
+        # (`Writer.continue_later`). With a later time stored here, it would wake itself again and again.
         self._core.commands.sleeps_until = at
         assert self.poller is not None
         try:

@@ -269,8 +269,8 @@ def set_up(
     Args: see ``ConnectionSession``.
 
     Raises:
-        SessionError: it failed; ``last`` is the error of the user's code.
-        Interrupted: a command ended it.
+        SessionError: the set-up failed; if ``on_session`` raised another error, ``last`` is that error.
+        Interrupted: a command ended the set-up.
     """
     steps = _steps(core, connection.protocol)
     if not steps:

@@ -81,7 +81,8 @@ class Supervisor:
         self._renewal = Renewal(settings.renew, core.log)
         # The attempts of a renewal have their own back-off, which does not affect the back-off of reconnects.
         self._renewal_state: ReconnectState | None = None
-        # A renewal that a message has announced on a connection that is not open yet: its number, and the new URL.
+        # A message on a connection that is not open yet has announced a renewal: the number of this connection, and the
+        # URL that `Renew.on` returned (None if it returned True).
         self._announced: tuple[int, str | None] | None = None
         self._has_raised = False  # whether `Renew.on` has raised
         self._has_successor = False  # whether a renewal has opened a connection that the app must run next
@@ -138,13 +139,13 @@ class Supervisor:
             core.starter.finish()  # last, since a hook may take any time; all waits have ended
 
     def cut(self) -> None:
-        """Cut the connection, or the one that is being opened, from any thread, without a lock."""
+        """Cut all connections, also one that is being opened. Any thread; takes no lock."""
         self._opener.connector.abort()
         for connection in self._served.all():
             connection.opened.transport.abort()
 
     def abort(self) -> None:
-        """Cut the connection from another thread, since the I/O thread does not respond, and post ``on_close`` for it.
+        """Cut all connections from another thread, since the I/O thread does not respond, and post ``on_close``.
 
         A connection that is still being opened is cut as well, since the opening may block too. For example, the I/O
         thread has connected to a SOCKS proxy, and looks the server's name up itself, since no thread could be started.
@@ -158,7 +159,7 @@ class Supervisor:
                 self._core.hooks.post("on_close", None, None)
 
     def sockets(self) -> list[socket.socket]:
-        """Return the sockets of the connection, or of one that is being opened, for a forked child to close."""
+        """Return the sockets of all connections, also of one that is being opened, for a forked child to close."""
         poller = self._poller
         found = [*self._opening_sockets, *([] if poller is None else poller.sockets())]
         if self._opener.connector.sock is not None:
@@ -268,7 +269,7 @@ class Supervisor:
                 last=error,
             ) from error
         assert self._poller is not None
-        # No user code before this assignment: abort() cuts only a connection that it finds here.
+        # No user code runs between the upgrade and this assignment: `abort()` finds an upgraded connection only here.
         self._served.present = connection = self._opener.open(self._poller, self._core.protocol)
         return connection.opened.transport.sock
 
@@ -301,7 +302,7 @@ class Supervisor:
         core.counters.connections += 1
         self._reconnect_state.opened()
         if core.subscriptions.members:
-            with EndingOverdue(core):  # a function of the user may return the message
+            with EndingOverdue(core):  # if a message is a function of the user, it is called now
                 core.subscriptions.resubscribe(connection.writer, connection.number)
         core.renew_calls.take()  # this connection is newer than these calls of `renew()`
         connection.open()
@@ -381,7 +382,7 @@ class Supervisor:
         """Open and set up the second connection. All other connections are served meanwhile."""
         core, served = self._core, self._served
         core.requests.share_ids()
-        present.writer.wait_for_writer()
+        present.writer.wait_for_writer()  # see `share_ids`
         protocol = copy.copy(core.protocol)
         assert self._poller is not None
         served.candidate = candidate = self._opener.open(self._poller, protocol)
@@ -400,7 +401,7 @@ class Supervisor:
             raise failure
 
     def _switch(self, old: Connection, new: Connection) -> None:
-        """Let the new connection take over, between two messages."""
+        """Let the new connection take over the messages of the queue. The old connection is still served."""
         core, renewal = self._core, self._renewal
         old.writer.is_open = False
         old.writer.wait_for_writer()  # afterwards no thread writes a message of the queue on it
@@ -412,7 +413,7 @@ class Supervisor:
         core.acknowledgements.span(old.number, new.number)
         core.use_protocol(new.protocol)
         if core.subscriptions.members:
-            with EndingOverdue(core):  # a function of the user may return the message
+            with EndingOverdue(core):  # if a message is a function of the user, it is called now
                 core.subscriptions.renew(new.writer, new.number)
         new.open()
         core.subscriptions.apply_events()
@@ -509,7 +510,7 @@ class Supervisor:
             core.state.move(State.CONNECTING)
 
     def _drop_others(self) -> None:
-        """End a renewal after a defect: cut its other connection."""
+        """Cut and finish the candidate and the replaced connection, if there are any: after a defect, or at the end."""
         served, renewal = self._served, self._renewal
         for connection in {served.candidate, served.retiring} - {None, served.present}:
             assert connection is not None
@@ -538,7 +539,7 @@ class Supervisor:
             return
         try:
             answer = renewal.options.on(message)
-        except BaseException as error:  # SystemExit too: it concerns one message
+        except BaseException as error:  # SystemExit too: the fault concerns only this message
             if not self._has_raised:
                 self._has_raised = True
                 self._core.log.write(logging.ERROR, "Renew.on raised %s.", type(error).__name__, error=error)
@@ -607,8 +608,8 @@ class Supervisor:
         return commands.drain.sooner(Deadline.after(_DRAIN_CHECK, time.monotonic()))
 
     def _stop_replacing(self, connection: Connection) -> None:
-        """End the pause that a renewal with ``overlap=0`` makes before it closes the connection, since the client ends:
-        queued messages are sent again.
+        """End the pause of sending that a renewal with ``overlap=0`` makes before it closes the connection, since the
+        client ends: the sending of queued messages continues.
         """
         if self._renewal.phase is Phase.REPLACING and connection.ending is None:
             self._renewal.move(Event.CANCELLED)
@@ -731,7 +732,7 @@ class Supervisor:
         """Handle commands and timers, then return the seconds for which this thread may wait.
 
         Raises:
-            Interrupted: ``close()`` or ``reconnect()`` was called.
+            Interrupted: ``close()`` or ``reconnect()`` was called, or ``drain()`` during a renewal.
         """
         core = self._core
         core.subscriptions.apply_events()

@@ -263,8 +263,8 @@ class Connector:
             if proxy is not None:
                 self._tunnel(transport, proxy, target, deadline)
             if target.secure and not isinstance(sock, ssl.SSLSocket):
-                # The TLS socket now owns the descriptor. During the handshake the poller watches this socket, so a
-                # forked child closes it through `Poller.sockets()`, not through `self.sock`.
+                # `start_tls` moves the descriptor to a TLS socket. During the handshake the I/O thread waits for that
+                # socket, so a forked child closes it as a socket of these waits (`Supervisor.sockets`).
                 self.sock = None
                 transport = TLSTransport(
                     tls.start_tls(sock, self._name(target), self._server_tls(), self._watch, deadline)

@@ -36,7 +36,8 @@ Redirects, or a function that returns URLs, may cause look-ups of any number of 
 
 _FRESH: Final = 60.0
 """Seconds for which the result of an abandoned look-up is used for the next attempt. Without this, a client could never
-connect if every look-up takes longer than ``open_timeout``. Longer than the longest delay between two attempts."""
+connect if every look-up takes longer than ``open_timeout``. These seconds are more than the longest delay of the
+default back-off."""
 
 Found = tuple[Any, Any, int, str, Any]
 """One address, as ``socket.getaddrinfo`` returns it."""

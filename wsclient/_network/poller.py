@@ -146,8 +146,8 @@ def _closed() -> OSError:
 
 
 class Watch(Protocol):
-    """The waits of the I/O thread while it opens a connection. Each of the three waits raises ``Interrupted`` if the
-    I/O thread gets a command.
+    """The waits of the I/O thread while it opens a connection. Each of the three waits raises ``Interrupted`` if
+    ``close()`` or ``reconnect()`` was called; during a renewal, also if ``drain()`` was called.
     """
 
     def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:

@@ -55,7 +55,7 @@ class Proxy:
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError:  # its text may contain a part of a password
+        except ValueError:  # not chained: its text may contain a part of a password
             raise ProxyError(
                 "The proxy in the environment has a URL that can't be parsed; set proxy=None to use no proxy.",
                 retry=False,

@@ -49,6 +49,10 @@ def _close_leftover(error: BaseException, shared: int) -> None:
 
     If the peer has reset the connection, ``wrap_socket`` of Python below 3.13 raises after the new socket has taken
     over the descriptor, and leaves this socket open. Only the frame that raised has a reference to the socket.
+
+    Args:
+        error: what ``wrap_socket`` raised.
+        shared: the descriptor of the original socket, which the caller closes; -1 if the new socket has taken it over.
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
         leftover = frame.f_locals.get("self")

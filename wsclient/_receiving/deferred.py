@@ -5,11 +5,11 @@ that arrive during the set-up, and messages with a subscription key that is not 
 
 Guarantees:
     * A buffer with room left keeps a message of any size, so it may exceed its byte limit by one message.
-    * A buffer at a limit is ``full``, which is a reason to pause reading. If reading must continue (because the reply
-      that contains the key of the buffered messages is not read yet), a full buffer keeps messages up to the byte limit
-      and rejects the others. Two rules are stricter: the router drops early calls as soon as their buffer is full, and
-      the set-up of a connection fails as soon as the number or the bytes of the early messages exceed their limit
-      (``is_exceeded``).
+    * A buffer at a limit is ``full``. It keeps further messages up to its byte limit, and rejects the others. Two rules
+      are stricter: the router drops early calls as soon as their buffer is full, and with ``on_session`` the set-up of
+      a connection fails as soon as the number or the bytes of the early messages exceed their limit (``is_exceeded``).
+    * If the buffer of messages with unknown keys is full, reading pauses, unless it must continue (because a request
+      waits for its reply, for example). During the set-up of a connection, reading continues although a buffer is full.
     * There is no lock: only the I/O thread uses it.
 """
 
@@ -34,7 +34,7 @@ class DeferredMessages(Generic[_T]):
     """A bounded buffer of messages in the order of their arrival.
 
     Attributes:
-        full: whether a limit is reached, so that reading should pause.
+        full: whether a limit is reached.
         items: the messages and their bytes; other classes only check whether it is empty.
         lost: messages rejected so far.
     """

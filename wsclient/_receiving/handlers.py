@@ -3,8 +3,8 @@
 Guarantees:
     * A handler without workers runs on the hook thread, in order with the hooks. A handler with workers may block
       until a later hook has run, without a deadlock.
-    * A call inside a critical section (see ``_threads.sections``) takes no lock: the I/O thread changes the tables a
-      moment later.
+    * Inside a critical section (see ``_threads.sections``) no lock is taken: the I/O thread makes the change that needs
+      the lock a moment later.
     * Look-ups need no lock: each table changes by one ``dict`` operation or one assignment.
 """
 
@@ -284,7 +284,7 @@ class Handlers:
 
     @property
     def dropped(self) -> int:
-        """Jobs that found no room in a pool's queue."""
+        """Jobs that the queues of the pools have dropped."""
         return self._dropped + sum(pool.inbox.dropped for pool in self.pools)
 
     def end(self) -> None:

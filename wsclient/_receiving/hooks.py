@@ -117,7 +117,7 @@ class Hooks:
     # --- posting: any thread ---------------------------------------------------------------------------------------
 
     def post(self, name: str, *args: Any, connection_number: int | None = None) -> None:
-        """Call a hook on the hook thread, if there is one.
+        """Call a hook on the hook thread, if the user has set this hook.
 
         Args:
             name: the hook's name.
@@ -171,7 +171,9 @@ class Hooks:
         return verdict
 
     def post_event(self, name: str, *args: Any) -> None:
-        """Call a hook for an event that the peer caused, unless ``MAX_EVENTS`` are queued for it. I/O thread only."""
+        """Call a hook for an event that the peer caused. The event is dropped if ``MAX_EVENTS`` are queued for the
+        hook, or if the payloads of all queued events would exceed ``ReceiveQueue.max_bytes``. I/O thread only.
+        """
         hook, posted, run = self._table.get(name), self._posted, self._run_count
         if hook is None or posted[name] - run[name] >= MAX_EVENTS:
             return

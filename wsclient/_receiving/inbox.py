@@ -1,9 +1,9 @@
 """A bounded queue of incoming items, for the hook thread, for workers, or for the readers of one stream.
 
 Guarantees:
-    * Only the I/O thread calls ``put``, which never waits. While there is room it takes no lock: only ``put`` changes
-      the counts of what was added, and a reader that removes an item meanwhile only makes more room. (With the lock, an
-      incoming message costs a quarter more.)
+    * Only the I/O thread calls ``put``, which never waits for room. While there is room it takes no lock, except with
+      the policy ``"latest"``: only ``put`` changes the counts of what was added, and a reader that removes an item
+      meanwhile only makes more room. (With the lock, an incoming message costs a quarter more.)
     * With the policy ``"block"``, reading pauses when the queue is full. There are two cases. Usually nothing is
       dropped: the items of the last read are added too, so the queue may exceed its limits by all of them. But reading
       may have to continue although the queue is full (``must_keep_reading``: a request waits for its reply, for
@@ -17,8 +17,8 @@ Guarantees:
       ends when the reader has, twice since the last loss, taken an item and left the queue at most half full. (With
       ``"latest"``, the queue must be empty instead of half full: it contains one item per key, so its length does not
       show whether the reader is fast enough.)
-    * ``end`` takes no lock if it is called inside a critical section (see ``_threads.sections``). The next thread that
-      acquires the lock then discards the items.
+    * ``end`` takes no lock if it is called inside a critical section (see ``_threads.sections``). If the items must be
+      discarded, the next ``put`` or ``get`` does this.
     * An interrupt in ``get`` may lose the one item that was being returned, but the count stays correct.
 """
 
@@ -108,21 +108,23 @@ class Inbox:
             max_items: the limit on the number of items.
             max_bytes: the limit on their bytes together.
             overflow: the policy at the limits.
-            on_room: called, on the reader's thread, when a full queue has room again.
+            on_room: called on the reader's thread when a full queue has room again, and by ``end`` on any thread.
         """
         # Guards `_removed`, `_removed_bytes`, `_latest`, `_episode`, `dropped`, `full`, `ended` and `error`, and each
-        # change of the cells, with one exception: `put` appends without the lock.
+        # change of the cells. Two exceptions use no lock: `put` appends a cell, and inside a critical section `end`
+        # sets `ended` and `error`.
         self._lock = make_lock()
         self._filled = Notifier()
         self._bounds = (max_items, max_bytes, overflow)
         self._on_room = on_room
         self._cells: deque[_Cell] = deque()
         self._latest: dict[Hashable, tuple[Any, int]] = {}  # with "latest" only: the item and its bytes, by key
-        # How many items count, and their bytes: added so far, by `put`; and removed so far, under the lock.
+        # The items that count for the limits, and their bytes, are the difference of two totals: of all that were added
+        # so far (changed by `put` only), and of all that were removed so far (changed under the lock).
         self._added = self._added_bytes = 0
         self._removed = self._removed_bytes = 0
         self._episode = _NONE
-        self._is_discarded = False  # whether each holder of the lock must discard the items; not guarded
+        self._is_discarded = False  # whether `put` and `get` must discard the items; not guarded
         self.dropped = 0
         self.full = False
         self.ended = False

@@ -75,7 +75,9 @@ class Receivers:
         return self.hooks.dropped + self.handlers.dropped + self.streams.dropped
 
     def resume_reading(self) -> None:
-        """Wake the I/O thread if reading is paused. Called when a queue has room, or the caller waits for a reply."""
+        """Wake the I/O thread if reading is paused. Called when a queue has room again or has ended, and when a request
+        was made, since its reply must be read.
+        """
         if self._facts.paused:
             self._commands.wake()
 

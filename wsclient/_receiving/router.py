@@ -93,8 +93,9 @@ class Router:
         is_closing: whether the connection is ending.
         backlog: the messages of an array that ``process_backlog`` processes, before the next call of ``receive``; None
             if there are none.
-        watch: called with each message that answers no request, for ``Renew.on``; None if that is not needed. It does
-            not raise.
+        watch: called, for ``Renew.on``, with each message that does not answer a request in flight by its id or by the
+            order of replies (a ``match=`` request may still accept the message); None without ``Renew.on``. It does not
+            raise.
     """
 
     __slots__ = ("_counters", "_early_calls", "_facts", "_max_batch", "_protocol", "_receivers", "_requests",
@@ -146,9 +147,10 @@ class Router:
 
     @property
     def must_keep_reading(self) -> bool:
-        """Whether reading continues although a queue has reached its limit on messages. It does if one of these is
-        awaited: a reply, the pong that confirms a delivery, the set-up of the connection, the peer's close frame. A
-        slow hook must not delay them. The queue then keeps further messages up to its limit on bytes.
+        """Whether reading continues although a queue is full, that is, has reached its limit on messages or on bytes.
+        Reading continues if one of these is awaited: a reply, the pong that confirms a delivery, the set-up of the
+        connection, the peer's close frame. A slow hook must not delay them. The queue then keeps further messages up to
+        its limit on bytes.
         """
         return (
             bool(self._table.waiting or self._facts.awaited_marks) or self.early_messages is not None or self.is_closing
@@ -255,7 +257,8 @@ class Router:
             self.watch(message)
         if self._written.matches and self._is_matched(message):
             return
-        # The sentence is for the time-out of a request that waits now, so it is stored only if there is one.
+        # `Counters.unrecognised` is a part of the error of a request that times out, so it is set only if a request
+        # waits now.
         if self._table.waiting and (type(message) is bytes or type(message) is str) and message[:1] in _JSON_STARTS:
             self._counters.unrecognised = self._counters.messages_received, self._why_unrecognised(message)
         if self.early_messages is not None:
@@ -584,7 +587,11 @@ class Router:
             return False
 
     def _undecoded(self, payload: str | bytes, cause: Exception) -> None:
-        """Skip a message that the protocol can't decode, unless it may be the reply to the oldest request."""
+        """Skip a message that the protocol can't decode.
+
+        Raises:
+            ProtocolError: replies are correlated by order, so the message may be the reply to the oldest request.
+        """
         if self._protocol._by_order:
             raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({_named(cause)})")) from cause
         self._skip(payload, cause)

@@ -32,7 +32,7 @@ class ServerCalls:
     """Answers the server's calls on one connection.
 
     Attributes:
-        running: the identities of calls whose handler has not ended; each step is one atomic operation.
+        running: ``id()`` of each call whose handler has not ended. It is changed by atomic operations only.
     """
 
     __slots__ = ("_log", "_protocol", "_sender", "running")
@@ -58,9 +58,10 @@ class ServerCalls:
             number: the number of the connection on which it was received.
 
         Raises:
-            BaseException: raised by the handler, except a ``RemoteError``, which is a normal answer. The answer has
-                been sent; the caller logs the error and reports it to ``on_error``.
-            ProtocolError: no answer can be encoded, not even an error. The caller logs and reports it too.
+            BaseException: raised by the handler, except a ``RemoteError``, which is a normal answer. The error answer
+                is already queued, or stored for its batch; the caller logs the error and reports it to ``on_error``.
+            ProtocolError: no answer can be encoded, not even an error answer. The caller logs and reports this error
+                too.
         """
         try:
             self._answer(handler, call, number)

@@ -24,10 +24,11 @@ __all__ = ["Stream", "Streams"]
 
 
 class Stream(Iterator[Any]):
-    """An iterator over incoming messages, made by ``client.listen()``.
+    """An iterator over incoming messages, made by ``client.listen()`` or ``client.stream()``.
 
-    Iteration ends when the stream or the client is closed, and raises the error that ended the client. Thread-safe. Use
-    it as a context manager, or call ``close()``.
+    Iteration ends when the stream or the client is closed, and with ``client.stream()`` after the last reply. If an
+    error ended the stream, its request or the client, iteration raises it. Thread-safe. Use it as a context manager, or
+    call ``close()``.
 
     Attributes:
         gaps: connections lost since the stream was made; messages may be missing at each.
@@ -45,7 +46,7 @@ class Stream(Iterator[Any]):
         is_forked: Callable[[], bool] = bool,
         reply_due: Callable[[], Deadline] | None = None,
     ) -> None:
-        """For the client only; use ``client.listen()``.
+        """For the client only; use ``client.listen()`` or ``client.stream()``.
 
         Args:
             inbox: the queue of its messages.
@@ -101,6 +102,7 @@ class Stream(Iterator[Any]):
             TimeoutError: none arrived in time.
             ClientClosed: the stream was closed, or the client.
             SlowConsumer: it ended because it was read too slowly.
+            Exception: another error that ended the stream, its request or the client.
         """
         self._check("get() of a stream")
         deadline = Deadline.after(timeout, time.monotonic())
@@ -185,7 +187,8 @@ class Streams:
     Each step is one ``dict`` operation, which is atomic, and iteration uses a copy.
 
     Attributes:
-        dropped: messages lost by all streams so far, closed ones included.
+        dropped: messages lost by all streams so far, closed ones included, and messages that the router dropped during
+            the set-up or the close of a connection.
         listening: the streams of ``listen()``, to which ``offer`` delivers messages.
         fed: the streams of ``stream()`` and ``subscribe()``, which receive the messages of one request.
     """

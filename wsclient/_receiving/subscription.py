@@ -7,7 +7,8 @@ Guarantees:
     * Every transition runs on the I/O thread. Other threads only post an event (``Subscriptions.post``), which the I/O
       thread applies before it looks up the owner of a message. (A ``close()`` of the client that abandons a blocked I/O
       thread applies the last events instead.)
-    * The unsubscribe message is sent at most once: at the transition to ``ENDED``, which happens once.
+    * The unsubscribe message is sent at most once for each subscribe request: at the transition to ``ENDED``, which
+      happens once, or before the next request if no message came for ``quiet_after`` seconds (``QUIET``).
     * The thread inside ``subscribe()`` is notified once, by the thread that removes its waiter from ``_callers``; that
       may be any thread.
 """
@@ -122,7 +123,7 @@ TRANSITIONS: Final[dict[SubscriptionState, dict[Cause, SubscriptionState]]] = {
     SubscriptionState.ENDED: {},
 }
 """For each state, the state that follows each cause. An ended subscription ignores all causes, which may come late. Any
-other missing pair is a defect of this package."""
+other cause that the table does not list for the present state is a defect of this package."""
 
 _ON_CONNECTION: Final = (SubscriptionState.ASKING, SubscriptionState.ACTIVE)
 """States in which the subscribe request was written on the present connection."""
@@ -218,7 +219,7 @@ class FeedClock(typing.Protocol):
 
     @property
     def clock(self) -> Any:
-        """Its clock."""
+        """The ``QuietClock`` that runs on the present connection."""
 
     @property
     def was_resubscribed(self) -> bool:
@@ -244,7 +245,8 @@ class FeedClock(typing.Protocol):
 
 
 class SubscriptionFeed(Feed):
-    """One subscription. It continues on later connections; during a renewal it has one feed for each connection.
+    """The feed of one subscription. After a reconnect, the same feed continues on the new connection. During a renewal,
+    the subscription has one feed for each connection.
 
     Attributes:
         state: its state. Assigned by the I/O thread.
@@ -401,8 +403,8 @@ class SubscriptionFeed(Feed):
         self.caller.wait(NEVER)
 
     def id_assigned(self, request: Request) -> None:
-        """Post that the request is about to be written, so that its messages may arrive at once. Runs on the writer's
-        thread.
+        """Post the event ``on_written``, since the request is about to be written and its messages may arrive
+        immediately afterwards. Runs on the writer's thread.
         """
         key = self._requests.protocol.stream_of(request.message, request.id)
         hash(key)  # here, because a TypeError at this point ends the request
@@ -628,8 +630,8 @@ class SubscriptionFeed(Feed):
         for the messages of the present connection, until that ends.
 
         Returns:
-            None if this is not to be continued: it is not written on the present connection, it ends with that
-            connection (``resume=False``), or it was closed.
+            The new feed. None if the subscription does not continue there: its request was not written on the present
+            connection, it ends with that connection (``resume=False``), or it was closed.
         """
         stream = self._stream()
         if self.state not in _ON_CONNECTION or not self.resume or stream is None or self._successor is not None:
@@ -669,7 +671,7 @@ class SubscriptionFeed(Feed):
             successor._seen_until = time.monotonic() + DUPLICATES_AFTER
             self._seen = None
         if not self._callers:
-            self._successor = None  # no thread in `wait` needs it; a chain of old feeds would stay in memory
+            self._successor = None  # no thread in `wait` needs it; otherwise a chain of old feeds stays in memory
 
     def _is_first(self, stream: Subscription, message: Any) -> bool:
         """Return whether no message with this identity was delivered since the renewal began.
@@ -779,7 +781,7 @@ class SubscriptionFeed(Feed):
         if self._stream() is None:
             self.on_closed()
             return
-        deadline, is_timed_later = NEVER, True  # the time begins with the write: `rate=` may delay hundreds of these
+        deadline, is_timed_later = NEVER, True  # the time begins with the write, which `rate=` may delay
         if not self._was_active and self._deadline is not None:
             deadline, is_timed_later = self._deadline, False  # a thread waits inside subscribe() until then
         self._ask_on(writer, number, deadline, is_timed_later=is_timed_later)

@@ -87,8 +87,8 @@ class Subscriptions:
 
     Attributes:
         members: the subscriptions that were not closed and have not ended.
-        events: events that other threads posted, each as a method of the subscription and its argument; the I/O
-            thread applies them.
+        events: events that other threads posted, each as a function and its argument; the I/O thread applies them.
+            Also used for jobs that have nothing to do with subscriptions, such as changes of the handlers' tables.
         unrouted: messages that wait for a subscription key, with the limits of ``receive_queue``.
     """
 

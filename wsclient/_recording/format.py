@@ -8,11 +8,13 @@ seconds since the recording began:
 ``kind``    further members
 ==========  ========================================================================================================
 open        ``connection`` (1 for the first), ``url``, ``subprotocol``, ``headers`` (pairs, the server's response)
-message     ``connection``, ``direction`` (``sent`` or ``received``), and ``text`` or ``base64``
+message     ``connection``, ``direction`` (``sent`` or ``received``), and ``text`` or ``base64``. A heartbeat of the
+            message protocol has ``heartbeat`` too, which is true
 ping, pong  ``connection``, ``direction``, ``base64``
 close       ``connection``, ``direction``, ``code`` (1005 for an empty frame), ``reason``
 lost        ``connection``, ``error`` (name of its class), ``initiator``, ``code``, ``reason`` (as in ``Disconnect``)
-failed      an attempt that opened no connection: ``number``, ``error`` (name of its class), ``status``
+failed      an attempt that failed, also in the set-up after ``open``: ``number`` (failed attempts in a row), ``error``
+            (name of its class), ``status``
 ==========  ========================================================================================================
 
 A line of an unknown kind is an error: a format with further kinds must have a higher version.

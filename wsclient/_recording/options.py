@@ -32,7 +32,8 @@ class Recording:
     that end with ``Authorization``; user, password and query values of the server's URL; and the end of a long
     subprotocol, which may be a token. All other secrets are found by their names only, so a secret in a list, in text
     that is not JSON or in the path of a URL is recorded. If the redaction of one message would take more than about a
-    second (a million members, or strings nested in strings 16 levels deep), the rest of it is replaced.
+    second (a million members), the rest of the message is replaced. JSON strings inside JSON strings are searched to a
+    depth of 16 levels; a deeper string is replaced.
     """
 
     path: str | os.PathLike[str] | Callable[[bytes], object]

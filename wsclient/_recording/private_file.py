@@ -44,7 +44,7 @@ def write_whole(file: File, data: bytes) -> None:
 
 
 class _FunctionFile:
-    """Passes what is written to a function."""
+    """A ``File`` whose ``write`` calls a function with the data."""
 
     __slots__ = ("_function",)
 
@@ -63,19 +63,20 @@ class _FunctionFile:
 
 
 def function_file(function: Callable[[bytes], object]) -> File:
-    """Return an object that is written to like a file, and passes the data to a function."""
+    """Return a ``File`` that passes the data to a function."""
     return _FunctionFile(function)
 
 
 def create(path: str) -> io.FileIO:
-    """Create a file with the mode 0600, or empty the existing one, which gets this mode too.
+    """Create a file with the mode 0600, or empty the existing one. If the mode of the existing file gives any
+    permission to its group or to others, the file gets the mode 0600 too.
 
     Returns:
         The file, without a buffer. A device such as ``/dev/stdout`` keeps its mode.
 
     Raises:
-        PermissionError: the path is a symbolic link of another user, so this user has chosen which file would be
-            overwritten; or the file belongs to another user, so its mode can't be changed.
+        PermissionError: the path is a symbolic link that another user has made, so the other user could choose which
+            file is overwritten; or the file belongs to another user, so this process can't change its mode.
         OSError: the file can't be written.
     """
     try:
@@ -98,7 +99,8 @@ def create(path: str) -> io.FileIO:
 
 def _check_link(path: str) -> None:
     found = os.lstat(path)
-    if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):  # such as a link in /tmp
+    # In a folder such as /tmp any user can make a link.
+    if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
         raise PermissionError(f"it is a symbolic link of another user, uid {found.st_uid}; remove it")
 
 

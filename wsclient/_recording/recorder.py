@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["Recorder"]
 
 MAX_BACKLOG: Final = 256 * 1024
-"""Limit, in bytes, of notes that writers have made and the I/O thread has not written yet. It is four times the largest
-write; writing this much to the file takes the I/O thread about 20 ms."""
+"""Limit, in bytes, of notes that writers have made and the I/O thread has not written yet. It is four times the size up
+to which messages are joined into one write (``JOINED_BYTES`` in ``_sending.writer``). Writing this much to the file
+takes the I/O thread about 20 ms."""
 
 _NOTE_BYTES: Final = 100
 """Bytes that are counted for each note in addition to its payload, so that the number of notes is limited too."""
@@ -145,9 +146,9 @@ class Recorder:
         """
         if self._file is not None:
             self._notes.append((time.monotonic(), opcode, (connection, recording_format.RECEIVED, payload, False)))
-            # Two kinds of messages are written at once. A large one: a decompressed message may have a thousand times
-            # the bytes of one read. And each message for a function: when the program gets the message, the function
-            # has already received it.
+            # In two cases the notes are written immediately. The message is large: decompression can make it a thousand
+            # times as large as one read. Or the recording is passed to a function: it must get a message before the
+            # client delivers this message.
             if callable(self._recording.path) or (not isinstance(payload, tuple) and len(payload) > MAX_BACKLOG):
                 self.write()
 

@@ -1,4 +1,4 @@
-"""The ids of requests, once the client has begun to renew a connection, so that it may have two connections."""
+"""Assigns ids to requests after the client has begun to renew a connection: from then on it may have two of them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 _TEXT: Final = Opcode.TEXT
-"""Looked up once: access to an enum member costs more than the comparison that uses it."""
+"""The default opcode of a request."""
 
 NEW: Final = "new"
 WAITING: Final = "waiting"
@@ -87,7 +87,7 @@ class Request(Outgoing):
         received_before: how many messages the client had received when the request was written; 0 before that.
         hint: a sentence about a message that may have been meant as its reply, for the error of its timeout. The I/O
             thread sets it.
-        sent_before: whether an earlier connection had written it, so that the server may have received it.
+        sent_before: whether it was written on an earlier connection, so that the server may have received it.
     """
 
     __slots__ = (
@@ -172,7 +172,7 @@ class Request(Outgoing):
                 self.payload = payload
                 self.size = len(payload)
                 return payload
-        except Exception as error:  # raised by a user-defined protocol, or since no id or not this id is free
+        except Exception as error:  # the user's protocol raised it, no id is free, or the caller's id is in use
             connection.refuse(self, error)
             return None
         return self.payload

@@ -56,7 +56,8 @@ __all__ = ["Requests"]
 
 
 _MAX_ID_TRIES: Final = 2**17
-"""How many ids are requested from a protocol before giving up, if all are in flight; MQTT has 65 535 ids."""
+"""How many ids that are in flight already may be returned in a row before the request fails. It is greater than the
+number of ids of a protocol that uses its ids again (65 535 in MQTT), so a free id is found if there is one."""
 
 _SLOW: Final = "the peer reads too slowly, or the network is too slow"
 
@@ -520,7 +521,7 @@ class Requests:
         return True
 
     def timeout_of(self, request: Request, phase: str | None = None) -> RequestTimeout:
-        """Return the error for a request whose deadline has passed. It does not raise.
+        """Return the error for a request whose deadline has passed. This method does not raise.
 
         Args:
             request: the request.
@@ -635,8 +636,8 @@ class Requests:
         return len(removed)
 
     def expire(self, now: float) -> None:
-        """End the requests whose deadline has passed. Called by the I/O thread and, while that calls a function of the
-        user, by a helper thread.
+        """End the requests whose deadline has passed. Called by the I/O thread. While the I/O thread calls certain
+        functions of the user, a helper thread calls this method instead (see ``_connection.overdue``).
 
         Args:
             now: the time on the monotonic clock, in seconds.

@@ -6,10 +6,11 @@ Guarantees:
       of them, whose outcome counts, and False to the others.
     * No callback is called while the lock is held. Three steps do not scan the requests: look-up, end, and reading the
       next deadline. So their cost does not depend on the number of requests in flight. Only rare steps scan:
-      ``everything``, ``unfinished`` (during a drain), the end of a connection, and ``_rebuild_timers`` (only while more
-      than half of the timers are of ended requests).
+      ``everything``, ``unfinished`` (during a drain), ``is_busy`` (while a renewal replaces a connection),
+      ``keep_order`` (once), the end of a connection, and ``_rebuild_timers`` (only while more than half of the timers
+      are of ended requests).
     * ``hand_over`` takes no lock, for calls inside a critical section, as by a finalizer (see ``_threads.sections``).
-      The next thread that acquires the lock first adds the request.
+      The next call of ``add``, ``assign_id``, ``end``, ``everything`` or ``take_handed_over`` first adds the request.
     * An interrupt leaves every table consistent. In a critical section, the last steps, which end or add the request,
       are assignments, and no interrupt occurs between these. Only the heap of timers is changed after them.
 """
@@ -290,7 +291,7 @@ class RequestTable:
                 del written.matches[request]
 
     def end_connection(self, written: WrittenRequests) -> list[Request]:
-        """Remove the requests of one connection from those in flight when it has ended, and return them in order."""
+        """When a connection has ended, remove its requests from those in flight, and return them in order."""
         with this_thread.section, self._lock:
             self._connections = tuple(one for one in self._connections if one is not written)
             removed = list(written.by_id.values())

@@ -358,7 +358,7 @@ class _Broken(Exception):
     """Ends the parsing; ``MessageReader.feed`` catches it.
 
     Attributes:
-        failure: the violation of the protocol.
+        failure: the violation of the protocol or of a limit.
     """
 
     def __init__(self, code: CloseCode, text: str) -> None:

@@ -137,7 +137,7 @@ class ResponseReader:
                 response.rest = bytes(self._data)
                 return response
             look_from = 0
-            self._skipped += end  # counts too: a peer could send any number of informational responses
+            self._skipped += end  # part of the limit, since a peer could send any number of informational responses
 
     def _parse(self, head: bytes) -> Response:
         first, *lines = head.replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")

@@ -46,7 +46,8 @@ class ConnectionFacts:
         paused: whether reading is paused. Reasons: hooks, streams or worker pools are slow; messages with an unknown
             subscription key fill their buffer; or the peer does not read the answers to its own messages.
         connection: facts about the present connection while it is open; None while there is none.
-        last: how the last connection ended; None if none has ended.
+        last: how the last present connection ended; None if none has ended. The ends of the connections that a renewal
+            had replaced are in ``replaced``.
         replaced: the latest connections that a renewal had replaced and that have ended, by their numbers.
         failure: the error of the last failed attempt to connect, and how many attempts failed in a row; None if no
             attempt has failed since a connection was open.

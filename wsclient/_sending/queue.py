@@ -5,12 +5,13 @@ Guarantees:
       return to the front.
     * ``put`` is atomic: an interrupt at any point of it leaves the message either queued or not queued.
     * A message that ``withdraw`` removes from the queue is never sent.
-    * ``ready`` takes no lock, so it is only a hint. After True, ``take`` may still return nothing. But a thread that
-      has just put a message in does not get a False that is out of date.
+    * ``ready`` takes no lock, so it is only a hint. After True, ``take`` may still return nothing. A False may be out
+      of date, but not for a thread that has just put a message in.
     * Answers to calls of the server have a separate limit: they do not count for the limits of the user's messages, and
       no message of the user is dropped because of them.
     * ``hand_over`` takes no lock, for calls inside a critical section, as by a finalizer (see ``_threads.sections``).
-      The next thread that acquires the lock first moves the message into the queue.
+      The next thread that acquires the lock (except in ``restore``) moves the message into the queue, before it adds or
+      removes others.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class MessageQueue:
 
     @property
     def bytes(self) -> int:
-        """Their payload bytes. Takes no lock, so the result is only a hint."""
+        """The payload bytes of the queued messages, answers included. Takes no lock, so the result is only a hint."""
         return self._user_bytes + max(0, self.answer_bytes - MESSAGE_BYTES * self._answers)
 
     def ready(self, requests: int) -> bool:
@@ -172,7 +173,7 @@ class MessageQueue:
 
         Raises:
             MessageTooBig: it would not fit into an empty queue.
-            SendQueueFull: no room, and the policy does not wait, or the deadline has passed.
+            SendQueueFull: there is no room, and the policy or ``may_wait`` permits no wait, or the deadline has passed.
             ClientClosed: the queue accepts no more messages.
         """
         if entry.size > self._bounds.max_bytes:
@@ -466,7 +467,8 @@ class MessageQueue:
         return True
 
     def clear(self, removed: list[Outgoing]) -> None:
-        """Remove all messages but marks and answers to calls of the server. They are ``cancelled``.
+        """Remove all messages; they become ``cancelled``. Marks, the close frame, and answers to calls of the server
+        stay.
 
         Args:
             removed: receives the messages; an argument and not a result, so that an interrupt can't lose them.

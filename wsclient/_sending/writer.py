@@ -135,7 +135,8 @@ class Writer:
     Attributes:
         write_progress: the write progress of the connection.
         bucket: limits the messages per second; None if there is no limit. Only the writer changes it.
-        blocked: whether the socket is full; the I/O thread waits for room in it.
+        blocked: whether writing has stopped: the socket is full, and the I/O thread waits for room in it; or the I/O
+            thread must first write the recording.
         error: why writing failed; the I/O thread then ends the connection.
         tap: records what is sent and received; None if that is not recorded.
         pause: until when queued messages and the requests of subscriptions are held back.
@@ -396,8 +397,8 @@ class Writer:
         now = time.monotonic()
         at = self.continues_at(now)
         if at <= now:
-            # Not `wake_by`: the I/O thread may be about to begin a wait whose end it has computed without the pause,
-            # since the pause is over and forgotten.
+            # Not `wake_by`: the I/O thread may be about to begin a wait. It may have computed the end of this wait
+            # without the pause, because the pause was already over and forgotten.
             self._backend.wake()
         elif at < math.inf:
             self._backend.wake_by(Deadline(at))
@@ -564,7 +565,7 @@ class Writer:
 
     def idle(self) -> bool:
         """Return whether everything that was taken is written, and write what is queued. If another thread is writing,
-        do nothing and return False: that thread will wake the I/O thread.
+        do nothing and return False: the I/O thread checks again later.
         """
         with this_thread.section:
             if not self._write_lock.acquire(False):
@@ -591,7 +592,7 @@ class Writer:
         """Stop writing permanently.
 
         Returns:
-            The messages that were cut off before their last byte, in order; the peer can't have received them.
+            The messages that were not written to their last byte, in order; the peer can't have received them.
         """
         self._is_ending = True
         with (

@@ -72,7 +72,7 @@ class Guard:
 
         Raises:
             ForkedClient: the client belongs to the parent process.
-            WouldDeadlock: the caller is inside ``on_session``, where only the session may be used.
+            WouldDeadlock: the caller is inside ``on_session``, where this call does not work.
         """
         self.check_fork(call)
         if self.setting_up and self.on_io_thread():

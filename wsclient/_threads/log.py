@@ -6,8 +6,8 @@ handler's lock whose owner waits in ``client.send()`` until the I/O thread has s
 Guarantees:
     * An exception of logging does not reach the code that logs. It is passed to ``on_error``; a further one is
       passed only after a record was handled without an error. So an ``on_error`` that raises causes no loop. Without an
-      ``on_error`` it is passed to ``threading.excepthook``. On the main thread, a KeyboardInterrupt or another
-      exception that is not an ``Exception`` does reach it.
+      ``on_error`` it is passed to ``threading.excepthook``. One case is different: on the main thread, the code that
+      logs receives a KeyboardInterrupt, or another exception that is not an ``Exception``.
     * The I/O thread waits for no handler and for no lock of ``logging``: it makes the record (so the record's thread
       and time are right), and a short-lived helper thread handles it. There is at most one helper thread at a time, and
       only while there are records. ``logging.handlers.QueueListener`` works in the same way with a permanent thread.
@@ -67,8 +67,9 @@ _MAX_TEXTS: Final = 100
 reset."""
 
 _COMPARED: Final = 30
-"""Records have the same text if the format and this many characters of the first two arguments are equal: the
-characters after them may contain what the peer sent."""
+"""Two records count as having the same text if their level, their format, and this many first characters of each of
+their first two arguments are equal. The further characters are not compared, since they may contain what the peer
+sent."""
 
 FINISH_TIMEOUT: Final = 0.5
 """Seconds for which the end of a client waits until its last records are handled; normally it takes microseconds."""

@@ -16,9 +16,9 @@ Guarantees:
       other locks. So no circle of waiting threads is possible.
 
 The rule for each public call inside a section: A call that does not wait adds its work to a container by one atomic
-operation (``MessageQueue.handed_over``, ``RequestTable.handed_over``, ``Subscriptions.events``), and wakes the I/O
-thread. The next thread that acquires the lock of that object takes the work from the container. A call that waits
-raises ``WouldDeadlock`` (see ``Guard``).
+operation, and wakes the I/O thread. ``MessageQueue.handed_over`` and ``RequestTable.handed_over`` are emptied by the
+next thread that acquires the lock of the queue or of the table, ``Subscriptions.events`` by the I/O thread. A call that
+waits raises ``WouldDeadlock`` (see ``Guard``). ARCHITECTURE.md ("Locks") lists all calls.
 
 Each section is written ``with this_thread.section, self._lock:``. ``section`` is a reentrant lock of the thread, which
 no other thread uses, so entering it never waits. Both locks are made interrupt-safe by ``locks``, so an interrupt can't

@@ -1,7 +1,8 @@
 """Starts the threads of one client, and tries again later if the operating system refuses a further thread.
 
 A refusal is often temporary: a container has a limit on processes and threads, which all its programs share. So
-the start is tried again: by the I/O thread once a second, and by the next job for the same thread.
+the start is tried again one second later: by the I/O thread, or by the next ``start`` of the same thread if the I/O
+thread has not tried it by then.
 
 Guarantees:
     * The first failure to start a thread is reported. Further failures are not reported until all waiting threads have

@@ -9,12 +9,12 @@ Guarantees:
       1 s.
     * ``Latch.open()`` never blocks and may be called from any thread.
 
-``threading.Condition``, which ``Event`` uses, does not guarantee this: its ``__enter__`` is Python code that calls
-the lock. An interrupt can occur when this call returns: after the lock was acquired and before the ``with`` block
-begins. The lock then stays locked forever. Measured with ``concurrent.futures.Future``, which uses it: 193 of 802
-interrupts left its lock locked. With a plain ``threading.Lock`` in a ``with`` statement: none, since CPython 3.10 to
-3.13 does not handle interrupts when the ``with`` statement calls a lock's own methods, which are C code
-(python/cpython#74174). For Python 3.14 see ``locks``.
+``threading.Condition``, which ``Event`` uses, can leave its lock locked: its ``__enter__`` is Python code that calls
+the lock's ``__enter__``. An interrupt can occur when this call returns: after the lock was acquired and before the
+``with`` block begins. The lock then stays locked forever. Measured with ``concurrent.futures.Future``, which uses a
+``Condition``: 193 of 802 interrupts left the lock locked. With a plain ``threading.Lock`` in a ``with`` statement:
+none, since CPython 3.10 to 3.13 does not handle interrupts when the ``with`` statement calls a lock's own methods,
+which are C code (python/cpython#74174). For Python 3.14 see ``locks``.
 
 Rule for each critical section that the main thread may run: First make all calls that prepare the change. Then change
 the data by plain assignments. Only the last step makes the change visible to other threads; this step is one assignment

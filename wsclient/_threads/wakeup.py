@@ -9,7 +9,7 @@ Guarantees:
       that sends a message wakes the I/O thread even if there is no connection. If other code closes one of them,
       ``clear`` raises, and the I/O thread makes another pair.
 
-It is a ``socketpair``, since Linux, macOS and Windows all have it.
+The wake-up is a ``socketpair``, since Linux, macOS and Windows all have this function.
 """
 
 from __future__ import annotations

@@ -39,7 +39,9 @@ class _Commands(click.Group):
     """The group of the commands. It imports the module of a command when that command runs; ``--help`` imports none."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. ``BrokenPipeError`` becomes another class: ``click`` would end the process with code 1."""
+        """Run the command. ``_PipeClosed`` is raised instead of ``BrokenPipeError``, since ``click`` handles the latter
+        itself: it ends the process with code 1.
+        """
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -141,7 +143,8 @@ def _prepare_streams() -> None:
                 stream.encoding if stream.isatty() else "utf-8",
                 "strict" if name == "stdin" else "backslashreplace",
             )
-            if wanted != (stream.encoding, stream.errors):  # Python can't change a stream after a read
+            # Only if needed: `reconfigure` raises an error if stdin was read before.
+            if wanted != (stream.encoding, stream.errors):
                 stream.reconfigure(encoding=wanted[0], errors=wanted[1])
 
 

@@ -56,7 +56,8 @@ I/O threads release the GIL with each system call anyway, and with many threads 
 Measured with 400 connections: 990 requests per second with Python's default (5 ms), 2400 with this value."""
 
 _DESCRIPTORS: Final = 4
-"""File descriptors that one connection may need: a socket and a wake-up, and during a renewal two of each."""
+"""File descriptors for each connection: its socket, the two of its client's wake-up, and a spare one (several sockets
+are open at once while several addresses of the server are tried)."""
 
 _CODES: Final = {
     "error reply": ExitCode.SERVER_ERROR,
@@ -175,7 +176,7 @@ class _Message:
         method: ``--call``.
         parameters: its items.
         data: ``--data``.
-        is_raw: whether replies come by order, so that messages need not be encoded or decoded each time.
+        is_raw: whether replies are correlated by order. The message is then encoded once, and replies are not decoded.
 
     Raises:
         CommandError: there is nothing to send, or too much.
@@ -208,7 +209,8 @@ class _Message:
         """Make the request once, so that an error is found before the load begins.
 
         Raises:
-            CommandError: it has an id of its own, which several requests in flight can't have.
+            CommandError: the message contains an id, and ``depth`` is more than 1: requests in flight need different
+                ids.
             TypeError, ValueError: the protocol can't send it.
         """
         request = client._wsclient.core.requests.make(self.made_by(client), NEVER)
@@ -283,7 +285,7 @@ class _Measurement:
 
     Args:
         load: the load, not yet started.
-        depth: requests in flight on each connection.
+        depth: the most requests in flight on each connection.
         rate: ``--rate``.
         count: ``--count``.
     """
@@ -405,7 +407,9 @@ class _Measurement:
         )
 
     def _finish(self, now: int, *, interrupted: bool) -> int:
-        """Return when the measurement ended: at the end of the schedule, or earlier with the last reply."""
+        """Return when the measurement ended: at the end of the schedule, if that has passed. Otherwise: when the last
+        request ended, or ``now`` if the measurement was interrupted or no request has ended.
+        """
         end = self._load.schedule.end
         if end is not None and now >= end:
             return end
@@ -417,8 +421,8 @@ class _Measurement:
 
 
 def _screen(url: str) -> BenchScreen | None:
-    """Return the live screen; None if stderr is no terminal. ``rich``, which takes 60 ms to import, is then not
-    imported.
+    """Return the live screen; None if stderr is no terminal, or one that can't move the cursor (``TERM=dumb``).
+    ``rich``, which takes 60 ms to import, is then not imported.
     """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return None
@@ -440,7 +444,9 @@ def _print(summary: Summary, output: Output, *, wants_json: bool, wants_csv: boo
 
 
 def _shows(characters: str) -> bool:
-    """Whether stdout can encode some characters: on Windows, a pipe often can't."""
+    """Whether stdout can encode some characters. A terminal whose encoding is not UTF-8 often can't; for pipes and
+    files, ``app.run`` has set UTF-8.
+    """
     try:
         characters.encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

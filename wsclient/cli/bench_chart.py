@@ -181,5 +181,5 @@ def _label(x: float, y: float, text: str, kind: str, anchor: str = "start") -> s
 
 
 def _text(text: str) -> str:
-    """Escape for XML; characters that XML 1.0 does not allow become a question mark."""
+    """Escape for XML. Characters that are not printable become a question mark; XML 1.0 does not allow some of them."""
     return escape("".join(one if one.isprintable() else "?" for one in text))

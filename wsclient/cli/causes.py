@@ -48,7 +48,7 @@ _STATUS: Final = {
     505: "a proxy in front of the server passes the request on with HTTP/1.0; let it use HTTP/1.1 (in nginx:"
     " proxy_http_version 1.1), with the headers Upgrade and Connection.",
 }
-"""The cause for each HTTP status that suffices to find it."""
+"""The likely cause for each HTTP status whose cause does not depend on other parts of the request or the answer."""
 
 _UNREACHABLE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
 

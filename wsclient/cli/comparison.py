@@ -27,10 +27,10 @@ _SECRET: Final = re.compile(r'(\\*)"([^"\\]*)\1"(\s*:\s*)\1"' + re.escape(REDACT
 
 
 class Expected:
-    """The messages of the server on one recorded connection; each is assigned to one that is received now.
+    """The messages of the server on one recorded connection. A message that is received now is assigned to one of them.
 
-    The server may send the messages in another order. A message is assigned to the first recorded one that is not
-    assigned yet and, in this order of preference:
+    The server may send the messages in another order now. A received message is assigned to the first recorded message
+    that is not assigned yet and, in this order of preference:
 
     1. has the same id,
     2. is equal except for ids,
@@ -56,13 +56,14 @@ class Expected:
         return [step for step, _ in self._left if step.line < line]
 
     def take(self, payload: str | bytes) -> tuple[RecordedStep | None, list[str]]:
-        """Assign a message.
+        """Assign a received message to a recorded one, which is then not expected any more.
 
         Args:
-            payload: the message, which is received now.
+            payload: the received message.
 
         Returns:
-            The recorded message, and a phrase for each difference. The first is None if no recorded message was found.
+            The recorded message, or None if there is none to which it can be assigned; and a phrase for each
+            difference.
         """
         got = self._matcher.read(payload)
         found = self._find(got)
@@ -101,7 +102,7 @@ def differences(wanted: Message, got: Message, ids: Sequence[str]) -> list[str]:
     Args:
         wanted: the recorded message.
         got: the message that is received now.
-        ids: members at the top of a message whose values may differ.
+        ids: members whose values may differ, at the top of a message, or of a message in a batch.
     """
     if type(wanted.payload) is not type(got.payload) or wanted.value is ABSENT or got.value is ABSENT:
         return [f"recorded {printable(str(wanted))}, now {printable(str(got))}"]
@@ -115,7 +116,7 @@ def with_secrets(payload: str | bytes, values: Mapping[str, Any]) -> tuple[str |
 
     Args:
         payload: a recorded message.
-        values: the secrets by the names of their members, as ``redaction.normal`` returns them.
+        values: the secrets. Each key is the name of a member, in the form that ``redaction.normal`` returns.
 
     Returns:
         The message, and the names of the members for which there is no value. If there are no such names, the message

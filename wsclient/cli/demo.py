@@ -1,8 +1,10 @@
 """The demonstration: a client sends requests while its server stops and starts again.
 
-The numbers shown are counted during the run. At the end the demonstration checks that every answer was correct, that
-the server received no request twice unless it was idempotent, that all notes arrived in order, and that there were two
-connections. If a check fails, the exit code is 1.
+While the server is stopped, the client also sends a few *notes*: messages that need no answer.
+
+The numbers shown are counted during the run. At the end the demonstration checks that there were answers and that each
+one was correct, that the server received no request twice unless it was idempotent, that each note arrived once and in
+order, and that there were two connections. If a check fails, the exit code is 1.
 """
 
 from __future__ import annotations

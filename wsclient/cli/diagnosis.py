@@ -24,7 +24,8 @@ class Finding:
     Attributes:
         phase: its name.
         summary: one line about it.
-        state: ``"warning"`` if the connection works, but the user should read the details.
+        state: ``"warning"`` if the connection works, but the user should read the details; also if Ctrl-C
+            ended the phase.
         seconds: how long it took; None if it was not measured.
         details: further lines.
         facts: the values that ``--json`` prints in addition.
@@ -104,7 +105,7 @@ class Diagnosis:
         return finding
 
     def interrupt(self) -> None:
-        """Note that Ctrl-C ended it, in the last phase that began."""
+        """Note that Ctrl-C ended the diagnosis during the phase of the last finding."""
         self.was_interrupted = True
         for finding in self.rounds[-1].findings[-1:]:
             finding.state, finding.summary = "warning", "interrupted"

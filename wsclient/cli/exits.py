@@ -113,7 +113,8 @@ def sentence_of(error: BaseException, longest: int = _LONGEST) -> str:
     if isinstance(error, OSError) and not isinstance(error, WebSocketClientError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}."
     sentence = text_of(error, longest)
-    if isinstance(error, (CommandError, RemoteError)):  # the words of a command, of its user or of the server
+    # Texts of commands and of the server are returned unchanged: only the texts of the library name its options.
+    if isinstance(error, (CommandError, RemoteError)):
         return sentence
     cause = error.__cause__
     if isinstance(error, (ConnectionLost, ClientClosed)) and cause is not None:

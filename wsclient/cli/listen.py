@@ -37,17 +37,18 @@ Examples:
 """
 
 _WAITING = 1000
-"""Messages that may wait to be printed; the client pauses reading at this number."""
+"""Messages that the queue of the command holds until they are printed. Once it is full, messages wait in their stream;
+once a stream is full too, the client pauses reading."""
 
 _POLL = 0.1
 """Longest single wait in seconds. On Windows, Ctrl-C does not end a wait without a limit (python/cpython#74157)."""
 
 
 class _Reply:
-    """``--reply MATCH=JSON``: what is sent when a message fulfils a condition.
+    """``--reply NAME=VALUE=JSON``: the JSON is sent for each message that fulfils the condition ``NAME=VALUE``.
 
     Args:
-        text: ``NAME=VALUE=JSON``.
+        text: the value of the option.
 
     Raises:
         CommandError: it has no JSON.
@@ -139,7 +140,9 @@ def command(
     )
     listener = _Listener(client, output, wanted, replies, until, count, program, timestamps=timestamps)
     listener.add(client.listen())
-    with contextlib.suppress(ClientClosed):  # it was open and has ended already: what came is printed, then its error
+    # If the client was open and has already ended, `start` may raise ClientClosed. `listener.run` prints the messages
+    # that were received, and then raises the error that ended the client, if there is one.
+    with contextlib.suppress(ClientClosed):
         client.start(wait)
     end = None if wait is None else time.monotonic() + wait
     try:
@@ -153,13 +156,12 @@ def command(
 
 
 class _StreamReader(threading.Thread):
-    """Moves the messages of one stream into a queue. While the queue is full, this thread waits, and the client pauses
-    reading.
+    """Moves the messages of one stream into a queue. While the queue is full, this thread waits.
 
     Args:
         stream: the messages.
-        messages: the queue; at the end it gets an ``_End``.
-        is_subscription: whether the end of this stream does not end the command.
+        messages: the queue. An ``_End``, which ends the command, is put into it when the stream has ended.
+        is_subscription: if True, an ``_End`` is put into the queue only if the stream ended with an error.
     """
 
     def __init__(self, stream: Stream, messages: queue.Queue[Any], *, is_subscription: bool) -> None:

@@ -6,13 +6,14 @@ Three ways to send the next request were measured, with 10 connections and one r
 * ``submit()`` with a callback, which runs on the hook thread: 275 µs,
 * the I/O thread of the connection, which receives the reply, sends the next request: 150 µs.
 
-The last one is used here, with the table of requests of the client: no other thread has to wake.
+The last way is used here, since no other thread has to wake. It calls ``Requests.make`` and ``Requests.begin`` of the
+client (``_requests/requests``), which are not public.
 
 Guarantees:
     * A ``Lane`` may be used by any thread. Its lock is not held while a request is sent. Only the I/O thread of the
       connection records latencies.
-    * A lane sends from one thread at a time. If another thread finds that the lane has room, the sending thread checks
-      again before it ends.
+    * A lane sends from one thread at a time. If another thread calls ``send_due`` meanwhile, this call returns at once,
+      and the sending thread checks again whether a request is due before its own call returns.
     * A request that failed is counted once, by its kind of error. One that was never sent is not counted.
 """
 
@@ -67,7 +68,7 @@ def kind_of(error: BaseException) -> str:
 
 
 def _was_not_sent(error: BaseException) -> bool:
-    """Whether a client had ended before it could send the request."""
+    """Whether the client or the connection had ended before the request was sent."""
     return isinstance(error, ClientClosed) or (isinstance(error, ConnectionLost) and not error.sent)
 
 
@@ -206,8 +207,8 @@ class Lane:
                     self._is_sending = False
 
     def pause(self) -> None:
-        """Send nothing until the next connection, if replies come by order. After a timeout, the client drops such a
-        connection, since it could not assign a late reply.
+        """Send nothing until the next connection, if replies are correlated by order. After a timeout, the client drops
+        such a connection, since it could not assign a late reply.
         """
         if self._sender.replies_in_order:
             self._paused_on = self._sender.connection_number
@@ -272,7 +273,7 @@ class Lane:
 
 
 class Load:
-    """All connections, and the thread that starts the requests of an open schedule.
+    """All connections, and the thread that starts requests (see ``_run``).
 
     Attributes:
         lanes: the connections.
@@ -300,7 +301,7 @@ class Load:
         self._thread = threading.Thread(target=self._run, name="wsclient-bench", daemon=True)
 
     def start(self) -> None:
-        """Start the thread. It sends the first requests of a closed schedule, or all requests of an open one."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -333,8 +334,9 @@ class Load:
         return total
 
     def _run(self) -> None:
-        """Send each request of an open schedule when it is due, or the first requests of a closed one. The I/O threads
-        send the others.
+        """Send each request of an open schedule when it is due, or the first requests of each connection of a closed
+        one. The I/O threads send the others: those of an open schedule for which the connection had no room when they
+        were due, and all further ones of a closed schedule.
         """
         if self.schedule.due(0) is None:
             for lane in self.lanes:

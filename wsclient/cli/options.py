@@ -166,7 +166,8 @@ class Connection:
         the profile.
 
         Args:
-            given: the options of the command line, by name; those that were not given are None or empty.
+            given: the options of the command line, by name. Those that were not given are None or empty, except for
+                ``verbose`` and ``color``, which a profile can't contain.
 
         Raises:
             CommandError: a header has no colon, or the profile can't be used.

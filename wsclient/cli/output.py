@@ -18,7 +18,7 @@ Color = Literal["auto", "always", "never"]
 _MARKUP: Final = {"notice": "\033[2m", "warning": "\033[33m", "error": "\033[31m"}
 _RESET: Final = "\033[0m"
 _LONGEST: Final = 1_000_000
-"""Characters after which a line on a terminal is cut."""
+"""Characters after which a line on a terminal or on stderr is cut."""
 
 
 class Output:
@@ -45,7 +45,7 @@ class Output:
 
         Args:
             message: the message.
-            stamp: the text at the beginning of the line. It is not printed before the bytes of a binary message.
+            stamp: the text at the beginning of the line. With ``raw``, it is not printed before a binary message.
 
         Raises:
             BrokenPipeError: nothing reads stdout any more.

@@ -13,14 +13,14 @@ __all__ = ["Pair", "Pairs", "id_names"]
 
 _MOST_WAITING: Final = 10_000
 """Requests of one connection that may wait for their replies. If there are more, the oldest one counts as not answered.
-It may be no request, although it has an id."""
+The limit is needed because a message that has an id may expect no reply."""
 
 _CALL: Final = 2
-"""The first element of a call in OCPP-J and WAMP-like lists, see ``protocols.Ocpp``."""
+"""The first element of a call in OCPP-J, see ``protocols.Ocpp``."""
 
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "obs": ("d.requestId",),
-    "jupyter": ("parent_header.msg_id", "header.msg_id"),  # a reply has both
+    "jupyter": ("parent_header.msg_id", "header.msg_id"),  # a reply contains its request's id and its own id
 }
 """The members with the id, for protocols that do not have it at the top of a message."""
 
@@ -106,7 +106,7 @@ class Pairs:
             message: the decoded JSON, or another message.
 
         Returns:
-            The pairs that this message completes, and those for whose reply the object does not wait any more.
+            The pairs that this message completes; or, if too many requests wait, the oldest request without a reply.
         """
         waiting = self._waiting.setdefault(connection, OrderedDict())
         if self._in_order:
@@ -164,15 +164,15 @@ def _unanswered(request: _Request) -> Pair:
 
 
 def _is_call(message: Any) -> bool:
-    """Whether a message is a call, which can't be a reply."""
+    """Whether a message is a call. A call is a reply only if the server is an echo server."""
     if isinstance(message, list):
         return len(message) > 2 and message[0] == _CALL and not isinstance(message[0], bool)
     return isinstance(message, dict) and "method" in message and "result" not in message and "error" not in message
 
 
 def _is_answer(message: Any) -> bool:
-    """Whether a message of the client has an id, but expects no reply. It may answer a call that the recording does not
-    contain, or end a subscription (``complete`` of graphql-transport-ws).
+    """Whether a message of the client expects no reply, although it has an id: it answers a call that the recording
+    does not contain, or ends a subscription (``complete`` of graphql-transport-ws).
     """
     if not isinstance(message, dict):
         return False

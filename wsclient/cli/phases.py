@@ -1,4 +1,4 @@
-"""The phases of a connection up to TLS, each measured separately: look-up, proxy, TCP, tunnel, TLS.
+"""The phases of a connection up to TLS, each measured separately: proxy, look-up, TCP, tunnel, TLS.
 
 They use the functions with which the client opens its connections.
 """
@@ -130,7 +130,7 @@ class _Dialing(threading.Thread):
         }
 
     def line(self, used: _Dialing | None) -> str:
-        """Return the line for people; ``used`` is the one whose connection is used."""
+        """Return the line for people; ``used`` is the attempt whose connection is used."""
         family, (address, port, *_) = self.address
         mark = "" if self is not used else "  <- used"
         return f"{_family(family)} {address} port {port}: {_outcome(self.error, self.seconds)}{mark}"
@@ -166,7 +166,8 @@ class NetworkPhases:
         self._waits.close()
 
     def context(self) -> ssl.SSLContext:
-        """Return the client's TLS settings. They are made once, since that loads all CAs of the system.
+        """Return the client's TLS settings. They are made only once, since making them loads all CAs of the
+        system.
 
         Raises:
             ConnectError: they can't be made.

@@ -157,7 +157,8 @@ class _Attempt:
         options = connection.options()
         headers = options["headers"]
         if callable(headers):
-            headers = headers()  # here, since the command must not run again, or within the measured time
+            # This may run --token-cmd. It is called here, so that it runs only once, and not in the measured time.
+            headers = headers()
         self._sent = _sent(target, headers, options["origin"])
         self._target = target
         self._diagnosis = diagnosis
@@ -173,7 +174,7 @@ class _Attempt:
             "limits": Limits(max_redirects=0),
             "record": self._tap,
         }
-        # Refuses options that can't be used, before anything is opened.
+        # The constructor refuses options that can't be used, so they are refused before anything is opened.
         Client(target.url, **{**options, **self._overrides}).close()
         network = NetworkOptions(
             open_timeout=self._timeout,

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _WAITING: Final = 100
-"""Pieces of the recording that may wait to be printed; a piece has at most some 300 KB. The client pauses reading at
-this number."""
+"""Pieces of the recording that may wait to be printed. A piece contains at most one received message, and the messages
+that were sent before it. The client pauses reading at this number."""
 
 
 _QUIET: Final = 1.0
@@ -152,7 +152,7 @@ class _EndConditions:
 
 
 class _Failed(NamedTuple):
-    """The error that ended one of the threads."""
+    """The error that ended one of the threads, or the writing of the file. It ends the session."""
 
     error: Exception
 
@@ -193,7 +193,7 @@ class _Sink:
         self._path = str(Recording(path).path)
         self._then = then
         self._file: File | None = None
-        self._whole = 0  # bytes of the file after the last complete line
+        self._whole = 0  # size of the file, in bytes, after the last complete write
         self.failure: CommandError | None = None
         self._queued: list[bytes] = []
         self._rest: deque[bytes] | None = None  # what was written after `end_waiting`; None before
@@ -218,7 +218,7 @@ class _Sink:
             self._rest.append(lines)
 
     def end_waiting(self) -> None:
-        """Let no call of this object wait for room in the queue any more."""
+        """From now on, a call of this object does not wait for room in the queue."""
         self._queued = self._drained()
         self._rest = deque()
         self._queued += self._drained()  # in the meantime the I/O thread may have filled the queue, and be waiting
@@ -356,7 +356,11 @@ class _Session:
         """Record until the end.
 
         Returns:
-            The exit code: 4 if the time ended before ``--count`` or ``--until`` was fulfilled, else 0.
+            The exit code: 4 if ``--wait`` ended before ``--count`` or ``--until`` was fulfilled, or before a connection
+            was opened; 5 if the client ended before ``--count`` or ``--until`` was fulfilled; else 0.
+
+        Raises:
+            Exception: the error that ended a thread, or the writing of the file.
         """
         _Receiver(self._client, self._sender, self._sink.written).start()
         until = None if ends.wait is None else time.monotonic() + ends.wait
@@ -410,7 +414,10 @@ class _Session:
         return None
 
     def _has_all_replies(self, now: float, timeout: float) -> bool:
-        """Whether stdin has ended, and what was sent has its replies."""
+        """Whether stdin has ended, and each request that was sent has its reply, or the time for the replies has ended.
+
+        The result is False if stdin is not a terminal and had no lines.
+        """
         if self._input is None or not (self._input.lines or _is_terminal()):
             return False
         if now >= self._input_ended_at + timeout:

@@ -32,7 +32,8 @@ class RecordingView:
         protocol: the value of ``--protocol``, see ``Pairs``.
 
     Attributes:
-        sent, received: the numbers of messages.
+        sent: the number of messages sent, without heartbeats.
+        received: the number of messages received.
         connections: the number of connections.
         has_message_without_id: whether a message was sent whose reply can't be recognized.
     """

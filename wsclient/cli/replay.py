@@ -155,8 +155,8 @@ def _result(replay: Replay, shown: int, output: Output) -> int:
 def _sigterm_interrupts() -> Iterator[None]:
     """Let SIGTERM end the command as Ctrl-C does.
 
-    A script ends a replay in the background by ``kill``, which sends SIGTERM. The process ignores SIGINT, since a shell
-    without job control starts it so (POSIX, 2.11).
+    A script ends a replay that runs in the background by ``kill``, which sends SIGTERM. SIGINT has no effect there: a
+    shell without job control starts background processes with SIGINT ignored (POSIX, 2.11).
     """
     is_main = threading.current_thread() is threading.main_thread()  # only this thread may change a handler
     before = signal.signal(signal.SIGTERM, _interrupt) if is_main else None

@@ -37,8 +37,8 @@ _TIMEOUT: Final = 10.0
 in the recording."""
 
 _LONGEST_END: Final = 1.0
-"""Longest time in seconds from the last message to the end of the connection, if the client ended it. In the recording,
-that time may be hours."""
+"""Longest time in seconds for which further messages are read before the client closes the connection. The recorded
+time between the last message and the end of the connection is used if it is shorter."""
 
 
 def play(
@@ -66,7 +66,9 @@ def play(
         The exit code: 1 if something differs.
 
     Raises:
-        CommandError: ``secrets`` lacks the value of a redacted member, or can't be used.
+        CommandError: ``secrets`` lacks the value of a redacted member, or can't be used; or the recorded subprotocol is
+            redacted.
+        ConnectError: the server can't be reached, or refuses the connection.
         ValueError: the file is not a recording, or is damaged.
         OSError: it can't be read.
     """
@@ -79,7 +81,8 @@ def play(
         for recorded in session.connections
     ]
     payloads = _payloads(scripts, _values(secrets))
-    connection = dataclasses.replace(connection, protocol=None)  # the recording contains its log-in
+    # Without a protocol, which may log in: the recorded messages contain the log-in.
+    connection = dataclasses.replace(connection, protocol=None)
     report = _Report(output)
     for script in scripts:
         exchange = _Exchange(script, Expected(script.server_messages, matcher, ids), payloads, report, speed)
@@ -213,7 +216,8 @@ class _Exchange:
         self._payloads = payloads
         self._report = report
         self._speed = speed
-        self._step_at, self._recorded_at = 0.0, script.recorded.at  # when the last step was made, and when in the file
+        # When the last step was made: in this replay (on the monotonic clock), and in the recording.
+        self._step_at, self._recorded_at = 0.0, script.recorded.at
         self._stream: Stream
 
     def play(self, connection: Connection, url: str, output: Output) -> None:

@@ -123,7 +123,7 @@ def name_of(percent: float) -> str:
 
 
 def duration(nanoseconds: float) -> str:
-    """Return a time with three digits and its unit."""
+    """Return a time with its unit: below one second with three significant digits, above with two decimals."""
     for limit, divisor, unit in ((1e3, 1, "ns"), (1e6, 1e3, "µs"), (1e9, 1e6, "ms")):
         if nanoseconds < limit * 0.9995:
             return f"{nanoseconds / divisor:.3g} {unit}"

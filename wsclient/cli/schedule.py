@@ -89,7 +89,7 @@ class ClosedSchedule(Schedule):
 
     def __init__(self, begin: int, *, warmup: float, seconds: float | None, count: int | None) -> None:
         super().__init__(begin, warmup=warmup, seconds=seconds, count=count)
-        self._tickets = itertools.count()  # one step of it is atomic
+        self._tickets = itertools.count()  # several threads share it, since `next()` on it is atomic
         self._is_used_up = False
 
     def next(self, connection: int, sent: int, now: int) -> Start | None:

@@ -113,7 +113,12 @@ class Conversation:
                 failed(error)
 
     def reopen(self) -> None:
-        """Replace a client that is closed or failed by a new one, and begin to connect."""
+        """Replace a client that is closed or failed by a new one, and connect. With ``has_waiting_threads``, do not
+        wait for the connection.
+
+        Raises:
+            ConnectError: all attempts failed; only without ``has_waiting_threads``.
+        """
         self._is_closing = False
         self.client = self._new_client()
         if self._has_waiting_threads:
@@ -136,7 +141,7 @@ class Conversation:
 
     def _new_client(self) -> Client:
         client = self._make_client(
-            protocol=JsonId(),  # for calls of methods; other messages are sent as they are
+            protocol=JsonId(),  # without --protocol: for calls of methods; other messages stay unchanged
             record=self.recording,
             on_close=self._closed,
             on_reconnect=self._reconnected,
@@ -221,7 +226,7 @@ class Conversation:
         self._is_subscribed = True
         if not (self.is_correlated and _marks_events(self.client.protocol, request)):
             self._subscribed.append(request)
-            if self.client.state is not State.WAITING:
+            if self.client.state is not State.WAITING:  # after a loss, `_reconnected` sends it later
                 self.post(request)
             return
         self.transcript.sent(request)
@@ -269,14 +274,16 @@ class Conversation:
             raise transcript.failure
 
     def await_messages(self, quiet: float) -> None:
-        """If messages were sent that were no requests, wait until as many messages have arrived, or none has arrived
-        for some time. With a subscription, wait until none has arrived for this time.
+        """Wait for the messages that answer sent messages which were not requests.
+
+        The wait ends when as many messages have arrived as such messages were sent, or when none has arrived for
+        ``quiet`` seconds. With a subscription, only the latter ends it.
 
         Args:
-            quiet: this time, in seconds.
+            quiet: seconds without a message after which the wait ends.
 
         Raises:
-            Exception: the connection is lost for ever, or nothing reads stdout any more.
+            Exception: the client is closed or failed, or nothing reads stdout any more.
         """
         transcript = self.transcript
         seen, since = transcript.received_count, time.monotonic()
@@ -293,8 +300,8 @@ class Conversation:
 
 
 def _marks_events(protocol: Protocol, request: Any) -> bool:
-    """Return whether the events of a subscription have the id of its request, so that only a subscription receives
-    them. The events of other protocols are ordinary messages.
+    """Return whether the events of a subscription have the id of its request. Only a stream of ``Client.subscribe``
+    receives such events. The events of other protocols are ordinary messages.
 
     Args:
         protocol: the message protocol of the client.

@@ -24,8 +24,8 @@ def history_path() -> Path:
 
 
 class _PrivateHistory(FileHistory):
-    """Stores what was typed, except lines that may contain a secret. Until the end of the shell, the Up key shows such
-    lines again too.
+    """Stores what was typed, except lines that may contain a secret. Such lines are kept only in memory: the Up key
+    shows them until the shell ends.
     """
 
     def store_string(self, string: str) -> None:

@@ -10,7 +10,8 @@ another character       ``METHOD NAME=TEXT NAME:=JSON …``, the call of a metho
 =====================  ==============================================================================================
 
 A parameter's TEXT ends at white space, unless it is in ``"…"`` (a JSON string) or in ``'…'``, where no character has a
-special meaning. A parameter's JSON may contain white space. It may be in ``'…'`` too, as it must be in other shells.
+special meaning. A parameter's JSON may contain white space. It may also be in ``'…'``, which a Unix shell requires for
+the same parameter of ``wsclient call``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _JSON: Final = re.compile(r'[{\["]|-?[0-9]|(?:true|false|null)\s*$')
 """The beginning of JSON."""
 
 _METHOD: Final = re.compile(r"[^\s=\"'{}\[\],]+")
-"""Characters of a method's name: such as ``aria2.getVersion``, ``eth_call``, ``textDocument/hover``."""
+"""The name of a method, such as ``aria2.getVersion``, ``eth_call``, ``textDocument/hover``."""
 
 _NAME: Final = re.compile(r"([^\s=:]*(?::[^\s=:]+)*)(:?=)")
 _QUOTED: Final = re.compile(r"'([^']*)'")
@@ -65,7 +66,7 @@ class InputError(CommandError):
 
 @dataclass(frozen=True)
 class Message:
-    """A message to send: JSON as an object, a text as ``str``."""
+    """A message to send, as decoded JSON. A ``str`` is sent as a text message."""
 
     value: Any
 

@@ -87,6 +87,7 @@ class RecordingSwitch:
     # --- on the thread of this object --------------------------------------------------------------------------------
 
     def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function on the thread of this object, and return its result. Only other threads may call this."""
         answer: Future[Any] = Future()
         self._jobs.put((self._answer, (answer, function, arguments)))
         return answer.result()
@@ -136,7 +137,9 @@ class RecordingSwitch:
                 self._write(self._moved(entry))
 
     def _known(self, entry: dict[str, Any]) -> Any:
-        """Return the numbers of the connections in the file, with that of this line if it opens one."""
+        """Return the numbers of the connections whose lines are written: those in the file, or the number in this line
+        if it opens a connection.
+        """
         return (entry["connection"],) if entry["kind"] == "open" else self._numbers
 
     def _moved(self, entry: dict[str, Any]) -> bytes:

@@ -237,7 +237,9 @@ class _Writer(io.TextIOBase):
 
 
 class _Checker(Validator):
-    """Does not accept a line that can't be used. The error is shown below the line, and the cursor moves there."""
+    """Does not accept a line that can't be used. The error is shown below the line, and the cursor moves to the
+    character that is wrong.
+    """
 
     def validate(self, document: Document) -> None:
         if not document.text.strip():

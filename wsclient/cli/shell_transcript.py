@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Transcript"]
 
 _WAITING: Final = 200
-"""Received messages that may wait to be shown; the client pauses reading at this number. A sent message is shown after
-those that wait."""
+"""Received messages that may wait to be shown. At this number, the thread that reads the stream of messages waits; when
+the queue of the stream is full too, the client pauses reading. A sent message is shown after those that wait."""
 
 _MOST_BYTES: Final = 64 * 1024 * 1024
 """Size of what is kept for ``/save``; the oldest messages are dropped beyond it."""
@@ -44,7 +44,7 @@ class Transcript:
         vocabulary: the words of all messages.
         received_count: messages shown that were no replies.
         reply_count: replies shown, including errors.
-        code: the exit code of the first error, of a reply or at the end of a subscription; 0 if there is none.
+        code: the exit code of the first error of a request or of a stream of messages; 0 if there is none.
         failure: the first error of printing, such as a closed pipe; or None.
     """
 

@@ -100,7 +100,7 @@ class Checks:
     """Goes through the phases of one client.
 
     Args:
-        client: not started; its sockets come from ``NetworkPhases``.
+        client: not started; its socket comes from ``NetworkPhases``, except for TLS within TLS.
         tap: its option ``record``.
         diagnosis: gets the findings.
         timeout: seconds for each phase.
@@ -121,7 +121,7 @@ class Checks:
             speaks_tls: finds out whether the port uses TLS; None if the URL begins with ``wss``.
 
         Raises:
-            Failed: the server refused.
+            Failed: the connection was not opened, or the server ended it at once.
             Redirected: it redirects.
         """
         finding = self._diagnosis.add(Finding("upgrade"))
@@ -257,7 +257,7 @@ class Checks:
         finding.summary = "no connection"
         if isinstance(error, SessionError):
             return Failed(finding, sentence_of(error, 500), "the server refused the log-in of --protocol.")
-        if isinstance(error.last, ssl.SSLCertVerificationError):  # only TLS within TLS is opened by the client
+        if isinstance(error.last, ssl.SSLCertVerificationError):  # of TLS within TLS; `NetworkPhases` makes all others
             words = f"The certificate was refused: {error.last.verify_message.rstrip('.')}."
             return Failed(finding, words, "the certificate does not match, has expired, or needs its CA: --ca FILE.")
         if isinstance(error, ProxyError):

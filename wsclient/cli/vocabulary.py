@@ -31,8 +31,8 @@ _PARAMETER: Final = re.compile(r"^\s*[^\s\"{}\[\]/=]\S*\s+(?:.*\s)?(?P<word>[^\s
 
 
 class Vocabulary:
-    """The words of the messages passed to ``learn``. One thread may call ``learn`` while others call
-    ``completions``.
+    """The names and keys that ``learn`` and ``learn_name`` have found. Several threads may call the methods at the same
+    time.
     """
 
     def __init__(self) -> None:

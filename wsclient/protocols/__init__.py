@@ -3,7 +3,8 @@
 A module that defines a protocol imports from here: ``Protocol``, the classes that its ``decode`` returns (``Reply``,
 ``Failure``, ``Item``, ``End``, ``Event``, ``Call``, ``Control``), ``OLDEST`` and ``Request``. ``wsclient`` exports the
 same names. The package opens no socket, reads no clock and starts no thread. Only ``Protocol.on_session`` sends and
-waits for messages, through the ``Session`` that the client passes to it. Only ``_batch`` and ``_numbers`` use locks.
+waits for messages, through the ``Session`` that the client passes to it. Only classes of ``_batch`` and ``_numbers``
+have locks.
 
 The presets are protocols of well-known servers: ``ChromeDevTools``, ``HomeAssistant``, ``JupyterKernel``,
 ``ObsWebSocket``, ``Ocpp``, ``OpenAIRealtime``, ``Phoenix`` and ``WebDriverBiDi``. ``wsclient`` does not export them.
@@ -73,7 +74,7 @@ _MODULE_OF: Final = {
 """The module that defines each preset."""
 
 # Otherwise a type checker would accept every misspelt name.
-if not TYPE_CHECKING:  # pragma: no branch  (it is False at run time)
+if not TYPE_CHECKING:  # pragma: no branch  (TYPE_CHECKING is False at run time)
 
     def __getattr__(name: str) -> Any:
         value = import_public_name(__name__, _MODULE_OF, name)

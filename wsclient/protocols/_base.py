@@ -77,7 +77,9 @@ class Protocol:
         return twin
 
     def reset(self) -> None:
-        """Called before each connection; discards the state of the previous one, such as a partly received message."""
+        """Called on each new connection, before its first message; discards the state of the previous connection, such
+        as a partly received message.
+        """
 
     def new_id(self) -> Any:
         """A new id for a request.
@@ -197,9 +199,10 @@ class Protocol:
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
         """The key that marks the messages of a subscription: ``Event.stream``, or the id of ``Item``.
 
-        The client calls it up to three times for a message: on the thread that calls ``subscribe()``, with a sample of
-        an id; on the thread that writes the message, with the message's own id; and on the I/O thread, with the reply.
-        If the first call returns a key, no reply is awaited.
+        The client calls it up to three times for a message: on the thread that makes the request, with a sample of an
+        id; on the thread that writes the message, with the message's own id; and on the I/O thread, with the reply. The
+        thread that makes the request is the caller's thread; after a reconnect it is the I/O thread. If the first call
+        returns a key, no reply is awaited.
 
         Args:
             request: a copy of the subscription's message.
@@ -230,8 +233,8 @@ class Protocol:
         """The last message on a connection, such as DISCONNECT of MQTT or ``session.end`` of WebDriver BiDi.
 
         It is called on the I/O thread when the client is closed (``close()``, ``drain()``, the end of a ``with`` block
-        or of the program) while it is open. The message is sent after the queued messages, before the close frame, and
-        within the time limit of ``close()``. It is not called before a reconnect, nor if the server ends the
+        or of the program) while a connection is open. The message is sent after the queued messages, before the close
+        frame, and within the time limit of ``close()``. It is not called before a reconnect, nor if the server ends the
         connection.
 
         Returns:

@@ -27,9 +27,9 @@ class ChromeDevTools(Commands):
         browser.call("Page.navigate", {"session": page, "url": "https://example.org"})
 
     One connection serves the browser and all its pages. A command for a page, a worker or a frame contains the id of
-    its session, which ``attach()`` returns: ``call()`` takes it from the param ``session``, which no method of the
-    protocol has, and sends it as ``sessionId``. In a whole message, as ``request()`` and ``subscribe()`` take it, the
-    member ``sessionId`` stands beside ``method``.
+    its session, which ``attach()`` returns. Pass this id to ``call()`` as the param ``session``; ``call()`` sends it as
+    ``sessionId``. No method of the protocol has a param with the name ``session``. In a whole message, as ``request()``
+    and ``subscribe()`` take it, the member ``sessionId`` stands beside ``method``.
 
     The topic of an event is its method; ``event["sessionId"]`` is its session, ``event["params"]`` its content. A
     domain sends events after its method ``enable`` was called. ``subscribe()`` needs ``match=``, since an event does

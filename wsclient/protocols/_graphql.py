@@ -84,7 +84,7 @@ class GraphQLTransportWs(Protocol):
 
     def _reserve_id(self, id: Any) -> None:
         if isinstance(id, str) and id.isdecimal() and id.isascii():
-            self._numbers.step_over(int(id[:17]))
+            self._numbers.step_over(int(id[:17]))  # 17 digits suffice: longer numbers exceed `LARGEST_SAFE_INTEGER`
 
     def _ids_in(self, message: Any) -> tuple[Any, ...]:
         is_operation = isinstance(message, dict) and message.get("type") == "subscribe" and "id" in message

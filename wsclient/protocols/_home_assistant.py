@@ -31,8 +31,8 @@ class HomeAssistant(Commands):
     Every command has an id, and ids must rise; the client assigns them, so do not choose your own. Commands that
     subscribe (``subscribe_events``, ``subscribe_trigger``, ``render_template`` …) need ``client.subscribe()``: their
     events have the command's id, and ``unsubscribe_events`` ends them. The subscription returns the member ``event`` of
-    each of these messages. The events of a subscription that was made with ``call()`` go to ``client.on()``, with their
-    ``event_type`` as the topic, to ``listen()`` and ``on_message``.
+    each of these messages. The events of a subscription that was made with ``call()`` are passed to the functions of
+    ``client.on()`` (their topic is their ``event_type``), to ``listen()`` and to ``on_message``.
 
     An error is raised as a ``RemoteError``: its code is a string such as ``"not_found"``, its data the error object.
 

@@ -137,7 +137,7 @@ class Call:
         id: the call's id; the answer has the same id.
         method: the method's name.
         params: what the handler receives.
-        message: what ``on_message`` receives if the method has no handler; by default the call itself.
+        message: what ``on_message`` and ``listen()`` receive if the method has no handler; by default the call itself.
     """
 
     id: Any
@@ -159,7 +159,8 @@ class Control:
 
 @dataclass(slots=True)
 class Request:
-    """Wraps a heartbeat or unsubscribe message that needs an id. Its answer reaches no stream and no hook.
+    """Wraps a message that needs an id: a heartbeat, an unsubscribe message or a goodbye. Its answer reaches no stream
+    and no hook.
 
     Attributes:
         message: the message to send as a request.

@@ -149,7 +149,7 @@ class JsonId(Protocol):
 
     def _reserve_id(self, id: Any) -> None:
         if isinstance(id, str) and self._ids is str and id.isdecimal() and id.isascii():
-            id = int(id[:17])
+            id = int(id[:17])  # 17 digits suffice: longer numbers exceed `LARGEST_SAFE_INTEGER`
         if isinstance(id, (int, float)):
             self._numbers.step_over(id)
 

@@ -45,7 +45,7 @@ class JupyterKernel(Protocol):
     ``msg_type``, ``content`` and optionally ``metadata``, ``buffers`` (a list of bytes) and ``channel``; those of the
     kernel also have ``header`` and ``parent_header``. A reply whose status is not ``ok`` is raised as a ``RemoteError``
     with the name and the text of the exception; ``data`` is the content of the reply. If the server reports that the
-    kernel died or is restarted, all its requests fail with the code ``dead`` or ``restarting``.
+    kernel died or is restarted, all requests without a reply fail with the code ``dead`` or ``restarting``.
 
     Messages that answer no request of this client (outputs of other clients of the same kernel, comm messages) are
     events; their topic is the message type. ``client.notify("comm_msg", {...})`` sends a message without an answer.
@@ -189,7 +189,7 @@ def _ended(id: str, reply: Any, state: str = "") -> Incoming:
     Args:
         id: the request's id.
         reply: the kernel's reply; something else if it did not come.
-        state: of a kernel that has ended.
+        state: ``dead`` or ``restarting`` if the kernel has ended; else empty.
     """
     if not isinstance(reply, dict):
         return Failure(id, RemoteError(state, "The kernel ended before it answered."))

@@ -14,8 +14,8 @@ LARGEST_SAFE_INTEGER = 2**53 - 1
 class Numbers:
     """A counter that never returns a number twice, nor a number that a caller has used as an id before.
 
-    One thread at a time calls ``next``, as for ``Protocol.new_id``, so it needs no lock. Any number of threads may call
-    ``step_over`` meanwhile.
+    One thread at a time calls ``next``, as for ``Protocol.new_id``, so ``next`` needs no lock. Any number of threads
+    may call ``step_over`` meanwhile.
 
     Attributes:
         given: the highest number that ``next`` has returned.

@@ -79,7 +79,7 @@ class ObsWebSocket(Commands):
     ) -> dict[str, Any]:
         """A message for ``client.request()``: requests that OBS executes in their order.
 
-        The reply is a list with the response data of each request, or with a ``RemoteError``, which is not raised.
+        The reply is a list. For each request it contains the response data, or a ``RemoteError``, which is not raised.
 
         Args:
             requests: each is a request type, or a pair of a request type and its data.

@@ -36,9 +36,9 @@ class Ocpp(Protocol):
     package ``ocpp`` has classes and schemas for them, see ``examples/ocpp_payloads.py``.
 
     One call of the client is in flight at a time (OCPP-J 1.6 §4.1.1); the others wait in the send queue. A call that
-    was not answered within its ``timeout`` no longer counts. This limit does not delay answers to calls of the central
-    system. The central system waits only some seconds for an answer, so use ``workers=1`` for a handler that takes
-    longer than a moment: it then does not wait for hooks.
+    was not answered within its ``timeout`` no longer counts. The limit of one call does not delay answers to calls of
+    the central system. The central system waits only some seconds for an answer, so use ``workers=1`` for a handler
+    that takes longer than a moment: such a handler has its own thread, and does not wait for hooks.
 
     The interval of ``Heartbeat`` is in the answer to ``BootNotification``. Call ``BootNotification`` from
     ``on_session``. A heartbeat is sent before the queued messages, perhaps while a call is in flight. With

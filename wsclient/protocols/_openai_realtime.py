@@ -4,8 +4,8 @@ Rules: the guides "Realtime API with WebSocket" and "Realtime conversations"
 (https://platform.openai.com/docs/guides/realtime-websocket, .../realtime-conversations: "The maximum duration of a
 Realtime session is 60 minutes"), and the reference of client and server events
 (https://platform.openai.com/docs/api-reference/realtime-client-events, .../realtime-server-events).
-Only the limit of 60 minutes and the error codes were compared with these pages, on 2026-11-30. It was not tested with
-the service.
+Only the limit of 60 minutes and the error codes were compared with these pages, on 2026-11-30. The class was not tested
+with the service.
 """
 
 from __future__ import annotations

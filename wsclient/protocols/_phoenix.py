@@ -30,7 +30,8 @@ _FRAMES: Final = {0: ("join_ref", "topic", "event"), 1: ("join_ref", "ref", "top
 """Binary messages of the server: the first byte, and the strings whose sizes follow it (push, reply, broadcast)."""
 
 _USER_BROADCAST: Final = 4
-"""The first byte of a broadcast of Supabase: sizes of topic, event and metadata, encoding, these three, the payload."""
+"""The first byte of a broadcast of Supabase. These follow: the sizes of topic, event and metadata, the encoding of the
+payload (``_IS_JSON`` or another number), topic, event and metadata, and the payload."""
 
 _IS_JSON: Final = 1
 
@@ -67,7 +68,8 @@ class Phoenix(Protocol):
         self._payload = {} if params is None or callable(params) else params
         self.heartbeat = (check_seconds("heartbeat", heartbeat), _make_heartbeat)
         self._numbers = Numbers()
-        # Of the join_refs. Callers' threads encode joins, while another thread calls `new_id`.
+        # The counter of the join_refs. It is not `_numbers`: callers' threads encode joins, while another thread calls
+        # `new_id`.
         self._join_numbers = SharedNumbers()
         # The join_ref of each topic. It is the same on all connections: a message of send() may be encoded before the
         # connection is lost, and written on the next one. There the server would ignore it if its join_ref differed.
@@ -113,7 +115,8 @@ class Phoenix(Protocol):
     def _join_ref(self, topic: str, event: str, ref: Any) -> Any:
         """The join_ref of a topic, for a message with this event and ref; None if the topic was not joined.
 
-        A join has one before it is sent, so that messages sent behind it have the same; a leave removes it.
+        A join gets its join_ref before it is sent, so messages that are sent after it contain the same join_ref. A
+        leave removes the join_ref.
         """
         if event == _JOIN and topic not in self._join_refs:
             return self._join_refs.setdefault(topic, str(self._join_numbers.next()))

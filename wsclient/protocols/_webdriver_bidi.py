@@ -42,18 +42,18 @@ class WebDriverBiDi(Commands):
         again = wsclient.Reconnect(should_retry=forget)
         client = wsclient.Client(url, protocol=WebDriverBiDi(capabilities={}), reconnect=again)
 
-    Firefox (as of version 153) does not follow the document if the client has made the session: a request for the URL
-    of the session is answered with 404, and another session is refused with ``"session not created"``. So after a lost
-    connection the client tries again until Firefox has restarted; ``client.reconnect()`` loses the session, too. By its
-    source code (``remote/webdriver-bidi/WebDriverBiDi.sys.mjs``) Firefox keeps the URL of a session that was made over
-    HTTP.
+    Firefox (as of version 153) does not follow the specification if the client has made the session: a request for the
+    URL of the session is answered with 404, and another session is refused with ``"session not created"``. So after a
+    lost connection the client tries again until Firefox has restarted; ``client.reconnect()`` loses the session, too.
+    By its source code (``remote/webdriver-bidi/WebDriverBiDi.sys.mjs``) Firefox keeps the URL of a session that was
+    made over HTTP.
 
     An error is raised as a ``RemoteError``: its code is a string such as ``"no such frame"``, its data the stack trace.
 
     The topic of an event is its method, such as ``log.entryAdded``, for ``client.on()``. ``client.subscribe()``
     recognises its messages if ``session.subscribe`` names one event and no contexts; with several events, a whole
-    module (``"log"``) or contexts it needs ``match=``. When it is closed, the browser ends the subscription with its
-    id, not other subscriptions to the same event.
+    module (``"log"``) or contexts it needs ``match=``. When the subscription is closed, the client ends it in the
+    browser by its id, so other subscriptions to the same event continue.
 
     The rules are those of www.w3.org/TR/webdriver-bidi, sections "Protocol" and "The session Module". It is tested
     with chromedriver and Chromium, and with Firefox ESR 153.
@@ -82,11 +82,13 @@ class WebDriverBiDi(Commands):
             session.memo["session.new"] = session.call("session.new", {"capabilities": self._capabilities})
 
     def goodbye(self) -> Request | None:
-        """``session.end``, if this connection made its session."""
+        """``session.end``, if the client makes its sessions (``capabilities=``)."""
         return None if self._capabilities is None else Request(self._command("session.end", None))
 
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
-        """The event's name, if the request subscribes to one event in all contexts; known with the reply."""
+        """The event's name, if the request subscribes to one event in all contexts. None before the reply, so that the
+        reply is awaited.
+        """
         params = request.get("params") if isinstance(request, dict) else None
         if reply is None or not isinstance(params, dict) or request.get("method") != "session.subscribe":
             return None

@@ -103,7 +103,7 @@ def left_since(before: Resources, grace: float = GRACE, now: Callable[[], Resour
         return left
     gc.collect()  # a socket without references is not a leak, although it should have been closed
     deadline = Deadline.after(grace, time.monotonic())
-    never = Latch()  # never opened: nothing reports that a file descriptor was closed, so the check is repeated
+    never = Latch()  # never opened; its waits are pauses between checks, since no event reports a closed descriptor
     left = now().without(before)
     while left and all(client.is_ending for client in left.clients) and not deadline.passed(time.monotonic()):
         never.wait(deadline.sooner(Deadline.after(_PAUSE, time.monotonic())))
@@ -139,7 +139,9 @@ def _descriptors() -> Iterable[tuple[int, str]]:
 
 
 def _shown(number: int) -> str:
-    """The object behind a file descriptor, on a system without links to it."""
+    """The object that a file descriptor refers to, where the folder contains no symbolic links to these objects
+    (``/dev/fd`` on macOS).
+    """
     status = os.fstat(number)
     kind = "socket" if stat.S_ISSOCK(status.st_mode) else "pipe" if stat.S_ISFIFO(status.st_mode) else "other"
     return f"{kind}:[{status.st_ino}]"

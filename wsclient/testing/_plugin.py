@@ -1,7 +1,8 @@
 """The pytest plugin: fixtures for servers and network faults, and a marker for tests that must clean up.
 
 pytest loads it in each environment in which ``wsclient-sdk`` is installed, even for test suites that do not use it. So
-all other imports are inside the functions that need them; its parent packages import their names on first use too.
+modules of ``wsclient`` are imported only inside the functions that need them. The packages ``wsclient`` and
+``wsclient.testing``, which are imported before the plugin, import their names on first use too.
 """
 
 from __future__ import annotations

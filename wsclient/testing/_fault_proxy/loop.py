@@ -37,7 +37,7 @@ class Command:
 
     Attributes:
         call: the function.
-        done: opened after the call.
+        done: a latch that is opened after the call.
         error: the exception that the function raised, or None.
     """
 
@@ -119,12 +119,12 @@ class Loop:
         self._running = False
 
     def cut(self) -> None:
-        """End all connections with a FIN, including those that wait to be accepted."""
+        """End all connections with a FIN, including those that wait to be accepted (at most 64 of these)."""
         self._accept_clients()
         self.relay.cut(self.relay.pipes())
 
     def reset(self) -> None:
-        """End all connections with a RST, including those that wait to be accepted."""
+        """End all connections with a RST, including those that wait to be accepted (at most 64 of these)."""
         self._accept_clients()
         self.relay.reset(self.relay.pipes())
 
@@ -159,7 +159,7 @@ class Loop:
         while self._commands:
             try:
                 command = self._commands.popleft()
-            except IndexError:  # the loop has ended, and submit() on another thread executes the command
+            except IndexError:  # the loop has ended, and submit() on another thread has taken the command
                 return
             try:
                 if not self._running:

@@ -90,7 +90,7 @@ class Pipe:
         return self.connected
 
     def drop_far(self) -> None:
-        """Close the target's socket after a failed attempt to connect."""
+        """Close the target's socket before it is connected: the attempt failed, or is given up."""
         if self.far is not None:
             self.far.close()
             self.far = None

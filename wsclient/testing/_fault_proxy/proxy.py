@@ -1,4 +1,4 @@
-"""A TCP proxy between any client and any server that causes the faults of real networks.
+"""A TCP proxy, placed between any client and any server. It causes the faults of real networks.
 
 Guarantees:
     * All methods may be called from any thread. A fault has taken effect when its method returns, so no test needs to
@@ -130,8 +130,7 @@ class FaultProxy:
         self._command(self._loop.reset)
 
     def cut_after(self, count: int, direction: str) -> None:
-        """Forward ``count`` more bytes in one direction, then end the connection that the last byte belongs to with a
-        FIN.
+        """Forward ``count`` more bytes in one direction, then send a FIN on both sides of the last byte's connection.
 
         The receiver gets exactly these bytes. They are counted from this call on, over all connections together. The
         fault happens once; later connections work. ``wait_for(cut=1)`` waits for it.

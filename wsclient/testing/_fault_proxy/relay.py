@@ -191,7 +191,11 @@ class Relay:
             pipe.forward_end(direction)
 
     def _watch(self, pipe: Pipe) -> None:
-        """Register the events that a connection can use: writable if bytes are due, readable if its flow has room."""
+        """Register the events that a connection can use; none while the proxy is frozen.
+
+        Writable: while the target's socket connects, and after a socket did not accept all bytes. Readable: if the flow
+        of the socket's bytes has room.
+        """
         wanted = dict.fromkeys(pipe.sockets(), 0)
         if not self.faults.frozen:
             if pipe.far is not None and not pipe.connected:

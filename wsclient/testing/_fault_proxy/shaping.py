@@ -20,8 +20,8 @@ BUFFER_SIZE: Final = 256 * 1024
 has to wait, as on a real network. With a latency of 0.1 s this limit allows 2.5 MB/s."""
 
 _BURST: Final = 0.02
-"""With a bandwidth, the bytes of this many seconds may be forwarded at once, so that the loop does not wake for each
-byte."""
+"""Seconds. If the bandwidth is limited, the bytes that it allows in this time may be forwarded at once, so that the
+loop does not wake for each byte."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Flow:
         piece = self._pieces[0][1]
         if self.shape.bandwidth is None:
             return piece
-        allowed = int(self._credit_at(now, self.shape.bandwidth) + 1e-6)  # corrects the rounding of a whole byte
+        allowed = int(self._credit_at(now, self.shape.bandwidth) + 1e-6)  # rounding may make 1 byte 0.9999999 bytes
         return piece[:allowed] if allowed else None
 
     def taken(self, count: int, now: float) -> None:

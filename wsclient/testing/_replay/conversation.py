@@ -1,7 +1,8 @@
 """One connection of a ``Replay``: passes the client's messages to a player, and performs the player's steps.
 
 The protocol implementation is that of ``websockets`` (``ServerProtocol``, without I/O). This module handles the socket
-and the waits, since a connection must be ended without a close frame, and a wait must end when the server is closed.
+and the waits, for two reasons: a recorded connection may have ended without a close frame, and each wait must end when
+the server is closed.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class _Protocol(ServerProtocol):
     """The protocol of ``websockets``, which selects the recorded subprotocol.
 
     Attributes:
-        wanted: the recorded subprotocol, as recordings show it; None for none.
+        wanted: the recorded subprotocol, which ``redacted`` has shortened if it may contain a token; None for none.
     """
 
     wanted: str | None = None
@@ -81,7 +82,9 @@ class Conversation:
         self._until = Deadline.after(_HANDSHAKE_SECONDS, time.monotonic())
 
     def abort(self) -> None:
-        """End the connection, from another thread. Bytes that were already received are still read."""
+        """End the connection without a close frame. Any thread; the connection's thread still reads the bytes that were
+        received before, unless it has called this method itself.
+        """
         shut(self._sock)
 
     def run(self) -> None:

@@ -108,7 +108,9 @@ class Player:
         raise NotImplementedError
 
     def missing(self) -> list[str]:
-        """One sentence for each recorded message that the client did not send."""
+        """One sentence for each recorded message that the client had to send and did not send. A lenient player has
+        none, since its client may leave messages out.
+        """
         return []
 
     def _is_heartbeat(self, message: Message) -> bool:
@@ -128,7 +130,7 @@ class Player:
         return answers
 
     def differ(self, what: str) -> None:
-        """Note a difference between the client and the recording."""
+        """Note a difference between the client and the recording. A lenient player ignores it."""
 
     def _gap(self, earlier: float, later: float) -> float:
         return 0.0 if self._speed is None else max(0.0, later - earlier) / self._speed

@@ -1,8 +1,8 @@
 """A server that replays a recording, so that a script can be tested without its server.
 
 Each connection has a separate thread; only this thread uses its socket and its player. ``close`` ends the threads by
-shutting down the sockets. Several threads add to ``mismatches``, ``unexpected`` and the connections, by atomic appends
-or under the lock.
+shutting down the sockets. Several threads add to ``mismatches`` and ``unexpected``, by atomic appends, and to the
+players and the open connections, under the lock.
 """
 
 from __future__ import annotations
@@ -62,25 +62,26 @@ class Replay:
             run_my_script(replay.url)
 
     On the client's first connection, the first recorded connection is replayed; on its second connection, the second
-    one, and so on. Subprotocol and response headers are the recorded ones. Before a message or ping of the server is
-    sent, the replay waits for all messages of the client that precede it in the recording. The end of a connection is
-    replayed too: the server's close frame with its code, or, for a lost connection, the end without a close frame.
-    Failed attempts, pongs and the client's pings are not replayed.
+    one, and so on. Subprotocol and response headers are the recorded ones. The end of a connection is replayed too: the
+    server's close frame with its code, or, for a lost connection, the end without a close frame. Failed attempts, pongs
+    and the client's pings are not replayed.
 
-    Strict: the client must send the recorded messages in their order. JSON is compared as values; redacted values match
-    any value. If a message differs, the connection is closed with 1008. After the last recorded connection, further
-    ones are refused with 503.
+    Strict: the client must send the recorded messages in their order. A message or ping of the server is sent after all
+    messages of the client that precede it in the recording. JSON is compared as values; redacted values match any
+    value. If a message differs, the connection is closed with 1008. After the last recorded connection, further ones
+    are refused with 503.
 
     Heartbeats of the client's message protocol depend on time, so they are not compared: the client need not send any,
     and each heartbeat that equals a recorded one gets the same answer. Heartbeats take ids, and their number depends on
     time. So, if the recording contains heartbeats, the ids of other messages may differ from the recorded ones, and
     answers are sent with the ids that the client uses now.
 
-    Lenient: the client may send messages in any order, leave some out and add others. A message is assigned to the
-    first recorded message that was not replayed yet and equals it except for ids; else to the first one with the same
-    method or type (or, if it has neither, with the same members). Answers to the recorded message are sent with the id
-    that the client uses now; see ``LenientPlayer`` for other messages. A message that corresponds to no recorded one is
-    stored in ``unexpected`` and not answered. Connections after the last recorded one replay the last one again.
+    Lenient: the client may send messages in any order, leave some out and add others. Each message is assigned to one
+    recorded message of the client that has no message yet: to the first one that is equal except for ids; else to the
+    first one with the same method or type (or, if it has neither, with the same members). Answers to the recorded
+    message are sent with the id that the client uses now; see ``LenientPlayer`` for other messages. A message that
+    corresponds to no recorded one is stored in ``unexpected`` and not answered. Connections after the last recorded one
+    replay the last one again.
 
     Attributes:
         mismatches: one sentence for each difference; strict only.

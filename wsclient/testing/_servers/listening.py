@@ -116,10 +116,10 @@ def _remove_socket(path: str) -> None:
 
 
 def _accept(listener: ssl.SSLSocket) -> tuple[socket.socket, Any]:
-    """Accept a connection without raising an OSError, which would end the loop of ``websockets``' server.
+    """Accept a connection. An OSError of ``wrap_tls`` is not raised: it would end the loop of ``websockets``' server.
 
-    If the client has already disconnected, the socket is returned closed; the connection's handler then gets the same
-    error as for a lost connection.
+    ``wrap_tls`` raises it if the client has already disconnected. The socket is then returned closed, and the
+    connection's handler gets the same error as for a lost connection.
     """
     sock, address = socket.socket.accept(listener)
     try:

@@ -2,8 +2,8 @@
 
 Guarantees:
     * All methods may be called from any thread, except that a handler must not call ``stop``, ``restart`` and
-      ``close``, which wait until all handlers have returned. Messages are only added to ``received``, in the order in
-      which they were received.
+      ``close``, which wait until all handlers have returned.
+    * The server appends each message to ``received`` when it is received, and never removes one.
     * ``wait_for`` and ``stop`` have a timeout.
     * An exception of a handler is logged at once, stored in ``errors``, and raised by ``close``.
 """

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 BENCH = Path(command.__file__).parent
 
 MACHINE = {
-    "processor": "Z80, 1 core",
+    "processor": "Z80, 1 context",
     "system": "CP/M 2.2",
     "python": "CPython 3.11",
     "websockets": "17",
@@ -318,7 +318,7 @@ def test_the_printed_output_has_every_figure(report, capsys):
 
     show(report, Console(width=150))
     shown = capsys.readouterr().out
-    for text in ("60 µs", "(2.5", "2 of 3 goals are met", "Z80, 1 core", "[speed] none"):
+    for text in ("60 µs", "(2.5", "2 of 3 goals are met", "Z80, 1 context", "[speed] none"):
         assert text in shown
 
 
@@ -355,7 +355,7 @@ def test_the_table_in_markdown(report):
         "",
         (
             "CPU time of one operation, and at the end the wait by the clock; in brackets as a multiple of this "
-            "library's. Medians of 7 rounds, 2026-01-02: Z80, 1 core, CP/M 2.2, CPython 3.11; websockets 17, "
+            "library's. Medians of 7 rounds, 2026-01-02: Z80, 1 context, CP/M 2.2, CPython 3.11; websockets 17, "
             "[speed] none. \\* asyncio, with C inside."
         ),
     ]

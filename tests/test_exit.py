@@ -222,7 +222,7 @@ def test_a_forked_child_that_ends_normally_prints_nothing(server):
 @needs_fork
 def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mute_server):
     with wsclient.connect(mute_server.url) as client:
-        core = client._wsclient.core
+        context = client._wsclient.context
         future = client.submit({"method": "add"}, timeout=None)
         delivery = client.send("x", expires=3600)
         calls = {
@@ -244,7 +244,7 @@ def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mu
             return " ".join(refused)
 
         due = client.submit({"method": "add"}, timeout=1)  # the child waits until then
-        with core.queue._lock, core.table._lock:
+        with context.queue._lock, context.table._lock:
             said = in_child(child)
         assert said == "close drain cancel delivery result"
         client.close(timeout=0)
@@ -261,7 +261,7 @@ def test_in_a_forked_child_no_call_waits_for_a_lock_that_was_held_at_the_fork(mu
 )
 def test_in_a_forked_child_the_close_of_a_stream_has_no_effect_and_waits_for_no_lock(mute_server, make):
     with wsclient.connect(mute_server.url) as client:
-        core = client._wsclient.core
+        context = client._wsclient.context
         stream = make(client)
 
         def child():
@@ -274,7 +274,7 @@ def test_in_a_forked_child_the_close_of_a_stream_has_no_effect_and_waits_for_no_
             except wsclient.ForkedClient:
                 return "closed"
 
-        with core.queue._lock, core.table._lock, stream._inbox._lock:
+        with context.queue._lock, context.table._lock, stream._inbox._lock:
             said = in_child(child)
         assert said == "closed"
         stream.close()

@@ -91,7 +91,7 @@ def test_a_notification_has_no_id_and_leaves_no_waiting_request(raw):
     assert received(peer) == {"jsonrpc": "2.0", "method": "exit", "params": [1]}
     assert isinstance(delivery, wsclient.Delivery)
     eventually(lambda: delivery.state == "written")
-    assert client._wsclient.core.table.in_flight == 0
+    assert client._wsclient.context.table.in_flight == 0
     client.close(timeout=0)
 
 
@@ -192,7 +192,7 @@ def test_a_batch_with_a_missing_reply_times_out_and_its_error_has_the_other_repl
     assert isinstance(missing, wsclient.RequestTimeout)
     reply(peer, middle, "late")
     eventually(lambda: len(seen) == 1)
-    assert client._wsclient.core.table.in_flight == 0
+    assert client._wsclient.context.table.in_flight == 0
     client.close(timeout=0)
 
 
@@ -289,7 +289,7 @@ def test_an_invalid_batch_is_refused(raw):
         client.request([{"method": "a"}, "text"])
     with pytest.raises(TypeError):
         client.request([{"method": "a"}, {"method": "b", "params": object()}])
-    assert client._wsclient.core.table.everything() == []
+    assert client._wsclient.context.table.everything() == []
     client.send("mark")
     assert peer.receive_text() == "mark"  # nothing of it was sent
     client.close(timeout=0)

@@ -342,7 +342,7 @@ def test_a_cancelled_future_is_withdrawn(client, server):
     assert future.cancel()
     assert future.cancelled()
     assert concurrent.futures.wait([future], LONG).done == {future}
-    assert client._wsclient.core.table.in_flight == 0
+    assert client._wsclient.context.table.in_flight == 0
 
 
 def test_requests_submitted_before_start_are_sent_in_order(server):
@@ -377,7 +377,7 @@ def test_request_many_can_return_errors_in_place_of_replies(client):
     assert isinstance(second, wsclient.RequestTimeout)
     with pytest.raises(wsclient.RequestTimeout):
         client.request_many(messages, timeout=SHORT)
-    assert not client._wsclient.core.table.waiting
+    assert not client._wsclient.context.table.waiting
 
 
 # --- send ------------------------------------------------------------------------------------------------------------
@@ -452,18 +452,18 @@ class EndsTheClient:
 
     nudge = bytes
 
-    def __init__(self, core):
-        self._core = core
+    def __init__(self, context):
+        self._context = context
 
     def wake(self):
-        self._core.state.move(State.CLOSED)
+        self._context.state.move(State.CLOSED)
 
 
 def test_renew_at_the_end_of_the_client_does_not_wait():
     client = wsclient.Client("ws://127.0.0.1:9/", renew=wsclient.Renew())
-    core = client._wsclient.core
-    core.state.move(State.CONNECTING)
-    core.commands.attach(EndsTheClient(core))
+    context = client._wsclient.context
+    context.state.move(State.CONNECTING)
+    context.commands.attach(EndsTheClient(context))
     renewing = start_call(lambda: client.renew(wait=True, timeout=100 * LONG))
     with pytest.raises(wsclient.ClientClosed):
         renewing.result(LONG)
@@ -636,20 +636,20 @@ def test_a_request_that_close_ends_while_it_waits_for_room_gets_one_outcome(mute
     """``request_many`` would complete its waiter a second time, which has room for one outcome."""
     client = wsclient.Client(mute_server.url, send_queue=wsclient.SendQueue(max_messages=1))
     client.send("fills the queue")
-    core = client._wsclient.core
-    request = core.requests.make({"method": "add"}, Deadline(None))
+    context = client._wsclient.context
+    request = context.requests.make({"method": "add"}, Deadline(None))
     waiter = Waiter()
     raised = []
 
     def begin():
         try:
-            core.requests.begin(request, waiter, timed=False)
+            context.requests.begin(request, waiter, timed=False)
         except wsclient.ClientClosed as error:
             raised.append(error)
 
     waiting = threading.Thread(target=begin)
     waiting.start()
-    eventually(lambda: core.table.waiting and core.queue._room.latches)
+    eventually(lambda: context.table.waiting and context.queue._room.latches)
     client.close()
     waiting.join(LONG)
     assert not waiting.is_alive()
@@ -679,8 +679,8 @@ def test_an_error_that_was_caught_leaves_no_reference_cycle(mute_server):
 def test_requests_of_request_many_that_cannot_be_queued_fail_alone():
     queue = wsclient.SendQueue(max_messages=1, overflow="raise")
     client = wsclient.Client("ws://127.0.0.1:9/", send_queue=queue)
-    core = client._wsclient.core
-    core.state.move(wsclient.State.CONNECTING)
+    context = client._wsclient.context
+    context.state.move(wsclient.State.CONNECTING)
     calling = start_call(lambda: client.request_many([{"n": 1}, {"n": 2}], timeout=1.5, return_exceptions=True))
     first, second = calling.result(LONG)
     assert isinstance(first, wsclient.RequestTimeout)

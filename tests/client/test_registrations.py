@@ -97,6 +97,6 @@ def test_threads_can_register_and_remove_at_the_same_time():
         thread.start()
     for thread in threads:
         thread.join(LONG)
-    handlers = client._wsclient.core.handlers
+    handlers = client._wsclient.context.handlers
     assert handlers.of_topic("tick") == ()
     assert handlers.of_method("add0") is None

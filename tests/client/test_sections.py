@@ -603,16 +603,16 @@ def test_drain_of_a_failed_client_raises_inside_a_section(capfd):
 def test_a_client_that_has_ended_keeps_nothing_of_calls_inside_a_section():
     client = wsclient.Client("ws://127.0.0.1:9")
     client.close()
-    core = client._wsclient.core
+    context = client._wsclient.context
     with this_thread.section:
         for _ in range(10):
             with pytest.raises(wsclient.ClientClosed):
                 client.submit({"a": 1})
             with pytest.raises(wsclient.ClientClosed):
                 client.send("x")
-    assert not core.table.handed_over
-    assert not core.queue.handed_over
-    assert not core.subscriptions.events
+    assert not context.table.handed_over
+    assert not context.queue.handed_over
+    assert not context.subscriptions.events
 
 
 def test_a_message_of_a_hook_whose_connection_has_ended_is_lost_inside_a_section(log):
@@ -654,7 +654,7 @@ def test_handlers_that_are_registered_and_removed_inside_a_section_get_messages_
         connection.send(json.dumps({"jsonrpc": "2.0", "method": "call", "params": [message], "id": 1}))
 
     with Server(serve) as server, wsclient.connect(server.url, protocol=wsclient.JsonRpc()) as client:
-        handlers = client._wsclient.core.handlers
+        handlers = client._wsclient.context.handlers
         with this_thread.section:
             registrations = [
                 client.on("event", events.append, workers=workers),
@@ -793,7 +793,7 @@ def test_a_session_that_waits_is_not_used_for_another_wait(log):
 def test_a_request_that_is_made_inside_a_section_ends_at_its_deadline_although_it_cannot_be_written(raw):
     client, _ = open_pair(raw, ping_interval=None, compression=None)
     client.send(bytes(PLENTY))
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     with this_thread.section:
         future = client.submit({"a": 1}, timeout=SHORT)
     eventually(future.done)  # without a thread that waits for it

@@ -44,7 +44,7 @@ def test_a_stream_ends_when_the_client_closes(client):
         stream.get()
     with pytest.raises(wsclient.ClientClosed) as caught:  # the traceback keeps the stream alive
         client.listen()
-    assert not client._wsclient.core.streams.listening, caught
+    assert not client._wsclient.context.streams.listening, caught
 
 
 def test_a_closed_stream_receives_no_more_messages(client):
@@ -69,7 +69,7 @@ def test_a_closed_stream_receives_no_more_messages(client):
 def test_an_invalid_option_is_refused_and_leaves_no_stream(client, options, error, words):
     with pytest.raises(error, match=words):
         client.listen(**options)
-    assert not client._wsclient.core.streams.listening
+    assert not client._wsclient.context.streams.listening
 
 
 def test_stream_and_subscribe_need_a_running_client(server):
@@ -82,13 +82,13 @@ def test_stream_and_subscribe_need_a_running_client(server):
 def test_a_request_that_cannot_be_queued_leaves_no_stream(server):
     queue = wsclient.SendQueue(max_bytes=50, overflow="raise")
     with wsclient.connect(server.url, send_queue=queue, protocol=wsclient.JsonRpc()) as client:
-        core = client._wsclient.core
+        context = client._wsclient.context
         for call in (client.stream, client.subscribe):
             with pytest.raises(wsclient.MessageTooBig) as caught:  # keeps the stream alive
                 call({"method": "x" * 100}, timeout=SHORT)
-            assert not core.streams.fed, caught
-            eventually(lambda: not core.subscriptions.members)
-            assert not core.table.waiting
+            assert not context.streams.fed, caught
+            eventually(lambda: not context.subscriptions.members)
+            assert not context.table.waiting
 
 
 def test_a_subscription_made_in_a_hook_is_not_resumed_by_default(server):

@@ -250,7 +250,7 @@ def test_reading_pauses_at_the_limit_and_nothing_is_lost():
         stream = client.listen(maxsize=10)
         client.send("5000")
         pause = threading.Event()
-        eventually(lambda: client._wsclient.core.facts.paused)
+        eventually(lambda: client._wsclient.context.facts.paused)
         pause.wait(1.5)  # longer than the keepalive allows: unread bytes are a sign of life
         received = client.stats.messages_received
         assert received < 2000
@@ -258,7 +258,7 @@ def test_reading_pauses_at_the_limit_and_nothing_is_lost():
         assert stream.get(LONG) == "done"
         assert stream.dropped == 0
         assert client.stats.connections == 1
-        eventually(lambda: not client._wsclient.core.facts.paused)
+        eventually(lambda: not client._wsclient.context.facts.paused)
 
 
 def test_a_request_continues_reading_although_a_stream_is_full():
@@ -271,7 +271,7 @@ def test_a_request_continues_reading_although_a_stream_is_full():
 
     with Server(handler) as server, wsclient.connect(server.url) as client, client.listen(maxsize=10) as stream:
         client.send("flood")
-        eventually(lambda: client._wsclient.core.facts.paused)
+        eventually(lambda: client._wsclient.context.facts.paused)
         assert client.request({"a": 1}, timeout=LONG) == {"id": 1, "a": 1}
         assert [stream.get(LONG) for _ in range(100)] == ["x" * 100] * 100
 
@@ -316,9 +316,9 @@ def test_above_the_byte_limit_a_full_stream_ends_and_hooks_lose_the_newest_with_
         assert 10 <= len(texts) < 50
         eventually(lambda: errors)
         assert [type(error) for error in errors] == [wsclient.SlowConsumer]
-        eventually(lambda: len(seen) + client._wsclient.core.hooks.dropped == 201)
+        eventually(lambda: len(seen) + client._wsclient.context.hooks.dropped == 201)
         assert [text[:3] for text in seen] == ["hol", *(f"{n:03d}" for n in range(len(seen) - 1))]
-        assert client.stats.dropped >= client._wsclient.core.hooks.dropped > 0
+        assert client.stats.dropped >= client._wsclient.context.hooks.dropped > 0
 
 
 def test_a_garbage_collected_stream_does_not_block_reading(server):
@@ -360,7 +360,7 @@ def test_the_close_frame_of_the_peer_is_read_although_a_hook_blocks_reading(raw)
     )
     try:
         peer.send(frame(1, b"x") * 3)
-        eventually(lambda: client._wsclient.core.facts.paused)
+        eventually(lambda: client._wsclient.context.facts.paused)
         closing = start_call(lambda: client.close(timeout=4 * LONG))
         assert peer.receive_frame()[0] == 8
         peer.send(frame(1, b"x") + frame(8, (1000).to_bytes(2, "big")))
@@ -401,7 +401,7 @@ def test_many_pings_do_not_fill_the_memory_with_pongs(raw):
     with client.listen() as stream:
         peer.send_text("really")
         eventually(lambda: stream.get(LONG) == "really")
-    assert len(client._wsclient.core.sender.writer.urgent.entries) <= 128
+    assert len(client._wsclient.context.sender.writer.urgent.entries) <= 128
     client.close(timeout=0)
 
 
@@ -467,7 +467,7 @@ def test_messages_that_arrive_while_a_client_closes_end_no_stream_with_an_error(
     stream = client.listen()
     for _ in range(3):
         peer.send_text("x" * 60)
-    eventually(lambda: client._wsclient.core.facts.paused)
+    eventually(lambda: client._wsclient.context.facts.paused)
     closing = threading.Thread(target=client.close, kwargs={"timeout": LONG})
     closing.start()
     assert peer.receive_frame()[0] == 8
@@ -494,7 +494,7 @@ def test_messages_queued_when_the_end_of_the_connection_is_found_wait_for_the_ne
 
 def test_drop_and_close_commands_together_still_read_the_close_frame(raw):
     client, peer = open_pair(raw, **QUIET)
-    commands = client._wsclient.core.commands
+    commands = client._wsclient.context.commands
     commands.order_drop(1, wsclient.ConnectionLost("a reply by order was lost"))
     closing = threading.Thread(target=client.close, kwargs={"timeout": 3600})
     closing.start()

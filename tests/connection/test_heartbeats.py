@@ -148,12 +148,17 @@ class Line:
 
     def __init__(self, every=EVERY, **options):
         self.client = wsclient.Client(URL)
-        core = self.client._wsclient.core
-        self.counters = core.counters
+        context = self.client._wsclient.context
+        self.counters = context.counters
         self.heartbeats = Heartbeats(
-            Heartbeat("beat", every, **options), protocol=core.protocol, requests=core.requests, table=core.table,
-            hooks=core.hooks, counters=core.counters, answer_timeout=None,
-        )  # fmt: skip
+            Heartbeat("beat", every, **options),
+            protocol=context.protocol,
+            requests=context.requests,
+            table=context.table,
+            hooks=context.hooks,
+            counters=context.counters,
+            answer_timeout=None,
+        )
         self.sent = [("open", 0.0)]
         self.now = 0.0
         self.tap = None

@@ -472,7 +472,7 @@ def test_a_close_with_a_short_timeout_shortens_an_earlier_close(raw, caplog):
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
 def test_close_without_waiting_is_allowed_in_a_signal_handler(server):
     client = wsclient.connect(server.url)
-    commands = client._wsclient.core.commands
+    commands = client._wsclient.context.commands
     previous = signal.signal(signal.SIGUSR1, lambda *_: client.close(wait=False))
     try:
         os.kill(os.getpid(), signal.SIGUSR1)
@@ -533,10 +533,10 @@ def test_drain_sends_queued_messages_through_a_reconnect(mute_server):
 def test_drain_detects_that_the_last_request_has_ended(server):
     """A request that the sealed queue refuses is withdrawn, without a wake-up."""
     client = wsclient.connect(server.url, ping_interval=None)
-    core, table = client._wsclient.core, client._wsclient.core.table
+    context, table = client._wsclient.context, client._wsclient.context.table
     client.submit({"method": "silence"}, timeout=None)
     assert client.drain(10 * LONG, wait=False) is False
-    eventually(lambda: core.commands.sleeps_until < math.inf)  # until the drain's deadline, or its next check
+    eventually(lambda: context.commands.sleeps_until < math.inf)  # until the drain's deadline, or its next check
     for request in table.everything():
         assert table.end(request, "failed")
     assert client.wait_closed(LONG)
@@ -662,7 +662,7 @@ def test_an_interrupt_of_a_start_leaves_a_client_alone_that_another_thread_start
 
     moment = 0
     while strikes(moment, start_now):
-        assert client._wsclient.core.commands.close is None, moment
+        assert client._wsclient.context.commands.close is None, moment
         moment += 1
     assert moment > 10
     peer = raw.accept().upgrade()

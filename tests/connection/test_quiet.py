@@ -190,7 +190,7 @@ def test_a_peer_that_does_not_answer_the_close_frame_is_replaced_soon(raw):
 
 def test_a_message_that_counts_begins_the_time_again(raw):
     client, peer, _, _ = open_quiet(raw, quiet=LONG)
-    clock = client._wsclient.core.quiet._clock
+    clock = client._wsclient.context.quiet._clock
     opened = clock.next_at
     await_processed(peer)  # pings and pongs
     assert clock.next_at == opened
@@ -198,7 +198,7 @@ def test_a_message_that_counts_begins_the_time_again(raw):
     put(peer, {"event": 1})
     await_processed(peer)
     assert clock.next_at > opened
-    assert client._wsclient.core.quiet.next_at <= clock.next_at
+    assert client._wsclient.context.quiet.next_at <= clock.next_at
     client.close(timeout=0)
 
 
@@ -273,7 +273,7 @@ def test_one_function_replaces_the_connection_and_it_is_called_again_as_long_as_
     """A renewal sets another function, which opens the next connection while this one serves."""
     gate, reasons = threading.Event(), []
     client, _, _, quiets = open_quiet(raw, quiet=Quiet(SHORT / 4, active=gate.is_set))
-    client._wsclient.core.quiet.replace = reasons.append
+    client._wsclient.context.quiet.replace = reasons.append
     gate.set()
     eventually(lambda: len(reasons) >= 3 and len(quiets) >= 3)
     assert all(reason.startswith("no message that counts came for ") for reason in reasons[:3])
@@ -576,7 +576,7 @@ def open_paused(raw):
         raw, on_message=on_message, ping_interval=None, quiet=LONG,
         receive_queue=wsclient.ReceiveQueue(max_messages=1),
     )  # fmt: skip
-    watch = client._wsclient.core.quiet
+    watch = client._wsclient.context.quiet
     due_at = watch.next_at
     put(peer, {"n": 1})
     assert entered.wait(LONG)
@@ -619,7 +619,7 @@ def test_counts_that_raises_is_logged_once_and_taken_as_true(raw, error, caplog)
     )
     put(peer, {"n": 1}, {"n": 2}, {"n": 3})
     eventually(lambda: len(seen) == 3)
-    assert client._wsclient.core.quiet._clock.has_heard
+    assert client._wsclient.context.quiet._clock.has_heard
     client.close(timeout=0)
     assert errors == [error]
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -681,9 +681,9 @@ def test_connections_that_bring_nothing_are_failed_attempts_for_the_back_off():
 
 @pytest.mark.parametrize("meaning", [End(5), End(5, 1), Item(5, 1), Failure(5, LookupError("no")), Reply(5, None)])
 def test_without_counts_each_answer_counts_also_an_end_without_a_message(meaning):
-    core = wsclient.Client("ws://localhost", quiet=30)._wsclient.core
-    clock = core.quiet.make_clock()
-    router = core.make_router(None, core.table.new_connection(1), clock=clock)
+    context = wsclient.Client("ws://localhost", quiet=30)._wsclient.context
+    clock = context.quiet.make_clock()
+    router = context.make_router(None, context.table.new_connection(1), clock=clock)
     router.release()
     router._dispatch(meaning, 1)
     assert clock.has_heard
@@ -691,21 +691,21 @@ def test_without_counts_each_answer_counts_also_an_end_without_a_message(meaning
 
 def test_a_late_reply_in_order_counts_once():
     noted = []
-    core = wsclient.Client(
+    context = wsclient.Client(
         "ws://localhost", protocol=Fifo(), quiet=Quiet(30, counts=lambda message: noted.append(message) or True)
-    )._wsclient.core
-    written = core.table.new_connection(1)
-    router = core.make_router(None, written, clock=core.quiet.make_clock())
+    )._wsclient.context
+    written = context.table.new_connection(1)
+    router = context.make_router(None, written, clock=context.quiet.make_clock())
     router.release()
-    request = core.requests.make("ask", Deadline(None))
-    core.table.add(request, timed=False)
-    assert request.payload_for(core.make_backend(written)) is not None
+    request = context.requests.make("ask", Deadline(None))
+    context.table.add(request, timed=False)
+    assert request.payload_for(context.make_backend(written)) is not None
     progress = WriteProgress(1)
     request.put_on(progress, 0)
-    core.requests.time_out(request)
+    context.requests.time_out(request)
     router.receive("late", 4)
     assert noted == ["late"]
-    assert core.counters.unmatched_replies == 1
+    assert context.counters.unmatched_replies == 1
 
 
 def test_connections_that_the_server_ends_without_a_message_are_failed_attempts_too():
@@ -743,11 +743,11 @@ def test_it_holds_over_tls_and_a_recording_of_it_can_be_replayed(tmp_path, serve
 
 def test_a_client_without_the_option_has_a_plain_router_and_no_clock(server):
     with wsclient.connect(server.url) as client:
-        core = client._wsclient.core
+        context = client._wsclient.context
         router = client._wsclient.lifecycle._supervisor._served.present.router
         assert type(router) is Router
-        assert core.quiet.next_at == math.inf
-        assert core.quiet._clock is None
+        assert context.quiet.next_at == math.inf
+        assert context.quiet._clock is None
 
 
 # --- checks at construction ------------------------------------------------------------------------------------------
@@ -774,4 +774,4 @@ def test_the_option_is_checked_at_construction(make, error, text):
 
 def test_seconds_are_the_same_as_a_quiet_with_its_defaults():
     clients = [wsclient.Client("ws://localhost", quiet=quiet) for quiet in (30, Quiet(30.0))]
-    assert [client._wsclient.core.settings.quiet for client in clients] == [Quiet(30)] * 2
+    assert [client._wsclient.context.settings.quiet for client in clients] == [Quiet(30)] * 2

@@ -528,7 +528,7 @@ def test_a_full_queue_of_a_busy_hook_does_not_block_the_setup(raw):
             peer.send_text("news")
         assert held.wait(LONG)
         if number == 1:
-            eventually(lambda: client._wsclient.core.facts.paused)
+            eventually(lambda: client._wsclient.context.facts.paused)
             client.reconnect()
     go_on.set()
     client.close(timeout=0)

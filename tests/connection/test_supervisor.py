@@ -423,7 +423,7 @@ def test_a_message_sent_in_a_hook_of_an_earlier_connection_is_not_sent_on_a_late
         too_late = Sender.is_too_late
 
         def late(sender, entry):
-            client._wsclient.core.commands.wake()
+            client._wsclient.context.commands.wake()
             eventually(lambda: not entry.queued)
             return too_late(sender, entry)
 
@@ -485,7 +485,7 @@ def test_a_command_to_drop_an_earlier_connection_leaves_the_present_one_open(raw
     peer.reset()
     peer = raw.accept().upgrade()
     eventually(lambda: client.stats.connections == 2)
-    commands = client._wsclient.core.commands
+    commands = client._wsclient.context.commands
     commands.order_drop(1, wsclient.ConnectionLost("A request was given up on the first connection."))
     eventually(lambda: not commands.drop)
     peer.send_frame(9, b"open?")

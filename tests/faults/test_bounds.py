@@ -107,7 +107,7 @@ class Blocked:
 
 
 def is_paused(client):
-    return client._wsclient.core.facts.paused
+    return client._wsclient.context.facts.paused
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_reading_pauses_inside_a_long_array_and_continues_for_a_reply(raw):
     text, _ = notifications(total, 0)
     peer.send(frame(TEXT, text.encode()) + frame(PING, b"behind the array"))
     eventually(lambda: is_paused(client))
-    assert len(client._wsclient.core.hooks.inbox) <= 100 + SLICE
+    assert len(client._wsclient.context.hooks.inbox) <= 100 + SLICE
     future = client.submit({"method": "a request keeps reading"})
     assert json.loads(peer.receive_text())["method"]
     assert peer.receive_frame() == (PONG, b"behind the array")
@@ -284,7 +284,7 @@ def call(id):
 def fill_socket(client):
     """Fill the socket, so that everything later stays queued."""
     client.send({"filler": "f" * PLENTY})
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
 
 
 def drained(peer, count):
@@ -314,8 +314,8 @@ def test_answers_take_no_room_of_the_users_messages(raw, overflow, workers):
     room = mine + 10 - client.stats.queue_depth
     deliveries = [client.send({"n": n}) for n in range(room - 1)]
     peer.send(b"".join(call(n) for n in range(calls)))
-    core = client._wsclient.core
-    eventually(lambda: len(core.sender.writer.urgent.entries) + client.stats.queue_depth >= mine + 9 + calls)
+    context = client._wsclient.context
+    eventually(lambda: len(context.sender.writer.urgent.entries) + client.stats.queue_depth >= mine + 9 + calls)
     deliveries.append(client.send({"n": room - 1}, timeout=LONG))  # there is room for one more
     assert (client.stats.dropped, {delivery.state for delivery in deliveries}) == (0, {"queued"})
     got = drained(peer, room + calls)
@@ -337,12 +337,12 @@ def test_reading_pauses_until_the_answers_are_sent(raw, workers):
     calls = 8000
     peer.send(b"".join(call(f"{n:0100}") for n in range(calls)))
     eventually(lambda: is_paused(client))
-    queue, writer = client._wsclient.core.queue, client._wsclient.core.sender.writer
+    queue, writer = client._wsclient.context.queue, client._wsclient.context.sender.writer
     assert queue.answer_bytes <= 2 * MAX_ANSWERS
     assert writer.urgent.bytes <= MAX_ANSWERS + READ_SIZE * 3  # those of one read
     got = [message["id"] for message in drained(peer, calls)]
     assert (sorted(got), len(set(got))) == ([f"{n:0100}" for n in range(calls)], calls)
-    eventually(lambda: not client._wsclient.core.queue.answer_bytes)
+    eventually(lambda: not client._wsclient.context.queue.answer_bytes)
     client.close(timeout=0)
 
 
@@ -351,11 +351,11 @@ def test_close_ends_the_wait_of_a_handler_whose_answer_finds_no_room(raw):
     client.handle("work", lambda params: "r" * 2**20)
     fill_socket(client)
     peer.send(b"".join(call(n) for n in range(5)))
-    core = client._wsclient.core
-    eventually(lambda: core.queue.answer_bytes > MAX_ANSWERS)
-    eventually(lambda: core.queue._room.latches)  # the handler of the next call waits for room
+    context = client._wsclient.context
+    eventually(lambda: context.queue.answer_bytes > MAX_ANSWERS)
+    eventually(lambda: context.queue._room.latches)  # the handler of the next call waits for room
     client.close(timeout=0)
-    eventually(lambda: core.hooks.ident is None)
+    eventually(lambda: context.hooks.ident is None)
 
 
 def test_an_answer_is_sent_after_what_its_handler_sent(raw):
@@ -395,7 +395,7 @@ def test_the_errors_of_large_undecodable_messages_stop_at_the_limit_of_the_queue
     await_processed(peer)
     free.set()
     client.close(timeout=0)
-    eventually(lambda: client._wsclient.core.hooks.ident is None)
+    eventually(lambda: client._wsclient.context.hooks.ident is None)
     assert 2 <= len(seen) <= 9  # 8 in the queue, one taken by the hook
     assert {len(error.payload) for error in seen} == {size}
 
@@ -411,7 +411,7 @@ def test_large_undecodable_messages_do_not_stay_in_memory_while_a_log_handler_is
     free.set()
     client.close(timeout=0)
     eventually(lambda: "log records were dropped" in caplog.text)
-    eventually(lambda: not client._wsclient.core.log._records)
+    eventually(lambda: not client._wsclient.context.log._records)
     logged = [record for record in caplog.records if "could not be decoded" in record.getMessage()]
     assert 2 <= len(logged) <= 1 + MAX_PAYLOADS // size
 

@@ -154,7 +154,7 @@ def test_a_socket_that_is_closed_while_reading_is_paused_is_a_lost_connection(se
     closer = Closer(server, on_message=on_message, receive_queue=queue, ping_interval=None)
     for number in range(5):
         server.send_all(str(number))
-    eventually(lambda: closer.client._wsclient.core.facts.paused)
+    eventually(lambda: closer.client._wsclient.context.facts.paused)
     closer.sockets[0].close()
     go.set()
     eventually(lambda: closer.client.stats.connections == 2)
@@ -163,7 +163,7 @@ def test_a_socket_that_is_closed_while_reading_is_paused_is_a_lost_connection(se
 
 
 def wake_up_of(client):
-    return client._wsclient.core.commands._wakeup
+    return client._wsclient.context.commands._wakeup
 
 
 @needs_descriptors

@@ -102,7 +102,7 @@ class Scene:
     def __exit__(self, *exc):
         self.go.set()
         self.client.close(timeout=TIMEOUT)
-        eventually(lambda: not threads(self.client._wsclient.core.settings.name) and not threads("second"))
+        eventually(lambda: not threads(self.client._wsclient.context.settings.name) and not threads("second"))
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_1_and_2_each_call_without_a_timeout_ends_with_close_and_each_request_on
     assert [future.result(LONG)["result"] for future in answered] == [n + 1 for n in range(20)]
     calls = {name: start_call(lambda call=call: call(one.client, None)) for name, call in BOUNDED.items()}
     server.wait_for(20 + 20 + 6)  # request, submit, the two of request_many, subscribe and stream
-    eventually(lambda: len(one.client._wsclient.core.streams.listening) >= 1)
+    eventually(lambda: len(one.client._wsclient.context.streams.listening) >= 1)
     one.end()
     for future in futures:
         assert isinstance(future.exception(LONG), wsclient.ClientClosed)
@@ -327,7 +327,7 @@ def test_5_no_thread_wakes_up_without_a_reason_while_the_hook_acts(kind, scene, 
     if kind == "sleeps":  # its queue is full, so that reading pauses
         server.send_all("fills the queue")
         server.send_all("waits in the socket")
-        eventually(lambda: one.client._wsclient.core.facts.paused)
+        eventually(lambda: one.client._wsclient.context.facts.paused)
     ours = [thread for thread in threading.enumerate() if thread.name in ("first-io", "first-hooks")]
     assert len(ours) == 2
     threading.Event().wait(SHORT)

@@ -441,7 +441,7 @@ def test_block_stops_reading_at_the_limit_and_continues_for_a_request_and_loses_
         sender = stack.enter_context(sending_events(server, *({"n": n, "words": BIG} for n in range(50))))
         if stream is None:
             assert hook.entered.wait(LONG)
-        eventually(lambda: client._wsclient.core.facts.paused)
+        eventually(lambda: client._wsclient.context.facts.paused)
         sender.join(SHORT)
         received = client.stats.messages_received
         assert received < 50, "reading continued"

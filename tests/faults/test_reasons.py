@@ -55,7 +55,7 @@ def timed_out(call, *args, **options):
 
 def reason(client, future):
     """The text of the error that the request would end with now, without the wait for its deadline."""
-    return str(client._wsclient.core.requests.timeout_of(future._request))
+    return str(client._wsclient.context.requests.timeout_of(future._request))
 
 
 # --- no connection ---------------------------------------------------------------------------------------------------
@@ -454,7 +454,7 @@ def test_a_request_that_can_not_be_read_again_is_named_by_its_id(mute_server):
 def test_the_error_of_a_full_queue_of_an_open_client_names_no_connection(raw):
     client, peer = open_pair(raw, ping_interval=None, compression=None, send_queue=wsclient.SendQueue(max_messages=1))
     client.send(bytes(PLENTY))
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     client.send("fills the queue")
     error = timed_out(client.request, {"method": "add"}, timeout=SHORT)
     assert "the send queue had no room" in str(error)

@@ -212,7 +212,7 @@ def test_a_renewal_asked_for_while_there_is_no_connection_is_fulfilled_by_the_ne
     peer = raw.accept()
     eventually(lambda: client.state is State.CONNECTING)
     renewing = start_call(lambda: client.renew(wait=True, timeout=LONG))
-    eventually(lambda: client._wsclient.core.renew_calls.new)
+    eventually(lambda: client._wsclient.context.renew_calls.new)
     peer.upgrade()
     assert renewing.result(LONG)
     assert client.stats.renewals == 0
@@ -224,7 +224,7 @@ def test_no_trigger_begins_a_renewal_while_the_client_drains(raw):
     asked = client.submit({"method": "slow"})
     request = taken(old)
     draining = start_call(lambda: client.drain(LONG))
-    eventually(lambda: client._wsclient.core.commands.drain is not None)
+    eventually(lambda: client._wsclient.context.commands.drain is not None)
     put(old, {"method": "goaway"})
     with contextlib.suppress(TimeoutError):
         raw.accept(SHORT)  # one that may have begun before the drain

@@ -199,7 +199,7 @@ def test_a_second_call_during_a_renewal_is_merged_into_it(raw):
     client, _ = open_renewing(raw)
     first, new = begin_renewal(client, raw)
     second = start_call(lambda: client.renew("again", wait=True, timeout=LONG))
-    eventually(lambda: client._wsclient.core.renew_calls.new)
+    eventually(lambda: client._wsclient.context.renew_calls.new)
     new.upgrade()
     assert first.result(LONG)
     assert second.result(LONG)
@@ -480,7 +480,7 @@ def test_a_message_cut_in_mid_frame_returns_to_the_queue(raw):
     client, _ = open_narrow(raw, renew=Renew(overlap=SHORT))
     large = "x" * LARGE
     delivery = client.send(large)
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     client.send("behind it")
     new = renewed(client, raw)
     assert new.receive_text() == "behind it"
@@ -494,7 +494,7 @@ def test_a_message_cut_in_mid_frame_is_sent_completely_if_the_peer_reads_it(raw)
     client, old = open_narrow(raw)
     large = "x" * LARGE
     client.send(large)
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     new = renewed(client, raw)
     client.send("later")
     assert new.receive_text() == "later"
@@ -511,7 +511,7 @@ def test_after_the_switch_the_old_connection_writes_nothing_from_the_queue(raw):
     taken(old)
     new = renewed(client, raw)
     client.send("x" * LARGE)
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     client.send("behind it")
     await_processed(old)  # the I/O thread has served the old connection; its answer is the next frame
     assert new.receive_text() == "x" * LARGE
@@ -525,7 +525,7 @@ def test_flush_that_began_before_the_switch_waits_for_both_connections(raw):
     assert old.receive_text() == "blocks the queue"
     client.submit("queued")  # so flush() stays queued behind it
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.facts.awaited_marks)
+    eventually(lambda: client._wsclient.context.facts.awaited_marks)
     new = renewed(client, raw)
     assert new.receive_text() == "queued"
     opcode, here = new.receive_frame()
@@ -629,7 +629,7 @@ def test_a_flush_that_a_whole_renewal_overtakes_fails_only_if_the_old_connection
         with pytest.raises(wsclient.ConnectionLost) as caught:
             flushing.result(LONG)
         assert caught.value.disconnect.initiator in ("network", "renewal")
-    assert not client._wsclient.core.facts.awaited_marks
+    assert not client._wsclient.context.facts.awaited_marks
     client.close(timeout=0)
 
 
@@ -638,7 +638,7 @@ def held_in_the_queue(client):
     client.pause_sending(HOUR)
     client.send("paused")
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.facts.awaited_marks)
+    eventually(lambda: client._wsclient.context.facts.awaited_marks)
     return flushing
 
 
@@ -671,7 +671,7 @@ def test_a_flush_that_two_renewals_overtake_needs_the_proof_of_the_first_connect
         with pytest.raises(wsclient.ConnectionLost) as caught:
             flushing.result(LONG)
         assert caught.value.disconnect.initiator == ("remote" if end == "close" else "network")
-    assert not client._wsclient.core.facts.awaited_marks
+    assert not client._wsclient.context.facts.awaited_marks
     client.close(timeout=0)
 
 
@@ -695,7 +695,7 @@ def test_full_queues_do_not_stop_a_flush_that_waits_for_the_old_connection(raw):
     (opcode, here) = new.receive_frame()
     assert opcode == 9
     new.send_frame(10, here)
-    marks = client._wsclient.core.facts.awaited_marks
+    marks = client._wsclient.context.facts.awaited_marks
     eventually(lambda: not any(mark.spans for mark in list(marks)))
     await_processed(new)  # the I/O thread has planned its next wait
     old.send_frame(10, there)
@@ -988,7 +988,7 @@ def test_a_subscription_that_is_closed_during_the_overlap_is_unsubscribed_on_bot
     put(new, reply(asked, "0xb"))
     assert taken(new)["stop"] == "0xb"
     assert answered_close(old)[0] == 1000
-    eventually(lambda: not client._wsclient.core.subscriptions.members)
+    eventually(lambda: not client._wsclient.context.subscriptions.members)
     client.close(timeout=0)
 
 
@@ -1177,9 +1177,9 @@ def test_without_pings_a_flush_waits_until_both_connections_have_written(raw):
     client, old = open_narrow(raw)
     large = "x" * LARGE
     client.send(large)
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.facts.awaited_marks)
+    eventually(lambda: client._wsclient.context.facts.awaited_marks)
     renewed(client, raw)
     assert not concurrent.futures.wait([flushing], SHORT).done
     assert old.receive_text() == large
@@ -1280,7 +1280,7 @@ def test_the_old_connection_stays_until_a_subscription_chosen_by_match_is_confir
 def test_a_subscribe_message_that_was_cut_on_the_old_connection_is_not_sent_twice(raw):
     client, _ = open_narrow(raw, renew=Renew(overlap=SHORT))
     subscription = client.subscribe({"large": "y" * LARGE}, match=lambda message: "price" in message, timeout=LONG)
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     new = renewed(client, raw)
     assert "large" in taken(new)
     await_alone(client)
@@ -1307,7 +1307,7 @@ def test_the_old_connection_stays_while_its_messages_wait_for_a_slow_reader(raw)
     client, old = open_renewing(raw, receive_queue=wsclient.ReceiveQueue(max_messages=2))
     stream = client.listen()
     put(old, *({"old": n} for n in range(10)))
-    eventually(lambda: client._wsclient.core.facts.paused)
+    eventually(lambda: client._wsclient.context.facts.paused)
     renewed(client, raw)
     old.sock.settimeout(SHORT)
     with pytest.raises(TimeoutError):

@@ -36,7 +36,7 @@ def test_subscriptions_that_still_waited_for_their_turn_on_the_old_connection_ar
     assert results(subscription, 1) == [1]
     assert answered_close(old)[0] == 1000  # without a further message
     await_alone(client)
-    assert len(client._wsclient.core.subscriptions.members) == 1
+    assert len(client._wsclient.context.subscriptions.members) == 1
     client.close(timeout=0)
 
 
@@ -137,7 +137,7 @@ def test_a_flush_before_the_switch_spans_both_connections_although_a_pause_outla
     client.pause_sending(LONG)
     client.send("paused")
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.facts.awaited_marks)
+    eventually(lambda: client._wsclient.context.facts.awaited_marks)
     new = renewed(client, raw)
     answer_ping(old)  # it is sent behind "written", and not behind "paused"
     answered_close(old)
@@ -154,7 +154,7 @@ def test_a_flush_before_the_switch_fails_if_the_old_connection_proves_nothing(ra
     client.pause_sending(LONG)
     client.send("paused")
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.facts.awaited_marks)
+    eventually(lambda: client._wsclient.context.facts.awaited_marks)
     new = renewed(client, raw)
     close_code(old)
     old.reset()  # neither a pong nor an answer to the close frame
@@ -202,7 +202,7 @@ def test_a_flush_in_a_hook_of_the_old_connection_waits_for_what_the_hook_has_sen
     new = renewed(client, raw)
     client.pause_sending(LONG)
     go_on.set()
-    eventually(lambda: len(client._wsclient.core.queue.entries) == 3)  # the message and both marks
+    eventually(lambda: len(client._wsclient.context.queue.entries) == 3)  # the message and both marks
     client.pause_sending(0)
     answer_ping(new)
     assert old.receive_text() == "late"
@@ -223,7 +223,7 @@ def test_the_end_of_the_old_connection_does_not_stop_the_clocks_while_reading_is
     taken(old)
     new = renewed(client, raw)
     put(new, reply(taken(new), "0xb"))
-    watch = client._wsclient.core.quiet
+    watch = client._wsclient.context.quiet
     eventually(lambda: math.isfinite(watch.next_at))
     asked.cancel()  # otherwise its reply is awaited, and reading does not pause
     put(new, {"n": 1}, {"n": 2}, {"n": 3})

@@ -60,7 +60,7 @@ def test_while_the_old_connection_is_served_only_the_new_one_must_bring_messages
     client.submit({"method": "keeps the old connection"})
     taken(old)
     new = renewed(client, raw)
-    watch = client._wsclient.core.quiet
+    watch = client._wsclient.context.quiet
     at = watch.next_at
     put(old, {"n": 1})
     await_processed(old)

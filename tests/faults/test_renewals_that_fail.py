@@ -638,7 +638,7 @@ def test_if_other_code_closes_the_socket_of_the_old_connection_the_new_one_conti
 @POINTS
 def test_if_other_code_closes_the_wake_up_during_a_renewal_the_client_reconnects(raw, point, caplog):
     errors = []
-    closer = Closer(lambda client: client._wsclient.core.commands._wakeup._inner)
+    closer = Closer(lambda client: client._wsclient.context.commands._wakeup._inner)
     client, old = open_renewing(
         raw,
         renew=Renew(on=closer),
@@ -734,7 +734,7 @@ def test_after_a_defect_at_the_switch_the_client_reconnects_and_can_be_renewed(r
 
 def test_after_a_defect_before_the_new_connection_opens_flush_works(raw, attempts, monkeypatch, caplog):
     client, _old = open_renewing(raw, ping_interval=LONG, reconnect=SOON, **attempts.options)
-    io_ident, urandom = client._wsclient.core.guard.io_ident, os.urandom
+    io_ident, urandom = client._wsclient.context.guard.io_ident, os.urandom
 
     def fails(size):
         if size == 8 and threading.get_ident() == io_ident:  # the payload of a ping
@@ -744,7 +744,7 @@ def test_after_a_defect_before_the_new_connection_opens_flush_works(raw, attempt
     client.pause_sending(LONG)
     client.send("paused")
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.facts.awaited_marks)
+    eventually(lambda: client._wsclient.context.facts.awaited_marks)
     monkeypatch.setattr(os, "urandom", fails)
     _, new = begin_renewal(client, raw)
     new.upgrade()
@@ -796,7 +796,7 @@ def test_without_an_overlap_requests_in_flight_are_awaited_and_the_connection_is
     asked = client.submit({"method": "slow"})
     request = taken(old)
     renewing = start_call(lambda: client.renew("alone", wait=True, timeout=LONG))
-    eventually(lambda: not client._wsclient.core.sender.writer.is_open)
+    eventually(lambda: not client._wsclient.context.sender.writer.is_open)
     later = client.submit({"method": "later"})
     with pytest.raises(TimeoutError):
         raw.accept(SHORT)
@@ -837,7 +837,7 @@ def test_without_an_overlap_a_connection_that_is_lost_before_its_replacement_is_
     asked = client.submit({"method": "slow"})
     taken(old)
     renewing = start_call(lambda: client.renew(wait=True, timeout=LONG))
-    eventually(lambda: not client._wsclient.core.sender.writer.is_open)
+    eventually(lambda: not client._wsclient.context.sender.writer.is_open)
     old.reset()
     with pytest.raises(wsclient.ConnectionLost):
         asked.result(LONG)
@@ -855,7 +855,7 @@ def test_without_an_overlap_the_end_of_the_client_still_writes_the_queue(raw, ho
     asked = client.submit({"method": "slow"})
     request = taken(old)
     client.renew()
-    eventually(lambda: not client._wsclient.core.sender.writer.is_open)
+    eventually(lambda: not client._wsclient.context.sender.writer.is_open)
     client.send("queued")
     ending = start_call(lambda: client.drain(LONG) if how == "drain" else client.close(timeout=LONG))
     assert old.receive_text() == "queued"

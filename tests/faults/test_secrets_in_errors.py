@@ -127,10 +127,10 @@ def test_a_set_up_with_a_text_that_cannot_be_encoded_does_not_show_it(server, ca
 
 def objects_of(client):
     """The client, what it made, and its settings, which a tool that reports errors shows if a frame refers to them."""
-    settings = client._wsclient.core.settings
+    settings = client._wsclient.context.settings
     return [
         *(client, settings, settings.handshake, settings.network, settings.bounds, *map(parse, settings.urls)),
-        *(client.stats, client.connection, client.protocol, client._wsclient.core, client._wsclient.lifecycle),
+        *(client.stats, client.connection, client.protocol, client._wsclient.context, client._wsclient.lifecycle),
     ]
 
 

@@ -597,7 +597,7 @@ def reach(secure_proxy, trusting):
 
 
 def until_full(client):
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
 
 
 def opener(watcher, proxy, tls, *, timeout=LONG):

@@ -753,7 +753,7 @@ def test_no_message_arrives_twice_if_a_full_connection_is_dropped(server_tls, tr
         starter.join(LONG)
         first.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         numbers = itertools.count()
-        writer = client._wsclient.core.sender.writer
+        writer = client._wsclient.context.sender.writer
         while not writer.blocked:
             for _ in range(100):
                 client.send(f"{next(numbers):06d}" + "x" * length)

@@ -172,11 +172,11 @@ def test_the_short_path_of_encoding_gives_the_same_payload(message):
 
 def test_new_id_and_id_of_may_be_set_on_the_object_at_any_time():
     protocol = with_codec(JsonId(), lambda: JSON)
-    core = Client("ws://localhost:1/", protocol=JsonId())._wsclient.core
-    core.protocol.new_id = lambda: 1000
-    request = core.requests.make({"a": 1}, Deadline(None))
-    core.table.add(request, timed=False)
-    assert request.payload_for(core.make_backend(core.table.new_connection(1))) == b'{"id":1000,"a":1}'
+    context = Client("ws://localhost:1/", protocol=JsonId())._wsclient.context
+    context.protocol.new_id = lambda: 1000
+    request = context.requests.make({"a": 1}, Deadline(None))
+    context.table.add(request, timed=False)
+    assert request.payload_for(context.make_backend(context.table.new_connection(1))) == b'{"id":1000,"a":1}'
     protocol.id_of = lambda message: 77
     assert protocol._id_and_encoder({"a": 1}) == (77, None)
 
@@ -500,23 +500,23 @@ def test_with_fifo_the_users_function_selects_events_by_the_decoded_message():
     assert protocol.decode('{"result":1}') == Reply(OLDEST, {"result": 1})
 
 
-def send(core, request, written):
+def send(context, request, written):
     """From the client's point of view, it is completely written."""
-    assert request.payload_for(core.make_backend(written)) is not None
+    assert request.payload_for(context.make_backend(written)) is not None
     request.put_on(WriteProgress(1), 0)
 
 
 def test_with_fifo_an_event_function_that_raises_completes_no_request_with_a_wrong_reply():
     """It is unknown whether it was a reply. The connection may end, but no reply may be matched to another request."""
-    core = Client("ws://localhost", protocol=Fifo(event=lambda message: message["event"]))._wsclient.core
-    written = core.table.new_connection(1)
+    context = Client("ws://localhost", protocol=Fifo(event=lambda message: message["event"]))._wsclient.context
+    written = context.table.new_connection(1)
     asked = []
     for question in ("first", "second"):
-        request = core.requests.make(question, Deadline(None))
-        core.requests.begin(request, Waiter(), timed=False)
-        send(core, request, written)
+        request = context.requests.make(question, Deadline(None))
+        context.requests.begin(request, Waiter(), timed=False)
+        send(context, request, written)
         asked.append(request)
-    router = core.make_router(None, written)
+    router = context.make_router(None, written)
     with pytest.raises(ProtocolError, match="the request of the next reply is unknown"):
         router.receive('{"answer":"first"}', 1)
     assert asked[0].waiter.value is None
@@ -524,13 +524,13 @@ def test_with_fifo_an_event_function_that_raises_completes_no_request_with_a_wro
 
 def test_with_fifo_an_until_function_that_raises_completes_no_request_with_a_wrong_reply():
     """If it was an acknowledgement, the reply is still to come, and would be matched to the next request."""
-    core = Client("ws://localhost", protocol=Fifo())._wsclient.core
-    request = core.requests.make("ask", Deadline(None), until=lambda reply: reply["done"])
-    core.requests.begin(request, Waiter(), timed=False)
-    written = core.table.new_connection(1)
-    send(core, request, written)
+    context = Client("ws://localhost", protocol=Fifo())._wsclient.context
+    request = context.requests.make("ask", Deadline(None), until=lambda reply: reply["done"])
+    context.requests.begin(request, Waiter(), timed=False)
+    written = context.table.new_connection(1)
+    send(context, request, written)
     with pytest.raises(ProtocolError, match="until= raised"):
-        core.make_router(None, written).receive('{"answer":"first"}', 1)
+        context.make_router(None, written).receive('{"answer":"first"}', 1)
     assert isinstance(request.waiter.error, KeyError)
 
 

@@ -241,8 +241,8 @@ def test_a_subscription_that_was_closed_is_not_renewed(raw):
     market.allow()
     await_processed(peer)
     assert has_no_entries(client)
-    assert client._wsclient.core.quiet.next_at > 0
-    eventually(lambda: len(client._wsclient.core.quiet._clocks()) == 1)
+    assert client._wsclient.context.quiet.next_at > 0
+    eventually(lambda: len(client._wsclient.context.quiet._clocks()) == 1)
     client.close(timeout=0)
 
 
@@ -329,7 +329,7 @@ def test_only_messages_that_count_for_the_client_count_for_the_subscription(raw)
         raw, protocol=JsonRpc(), quiet=Quiet(LONG, counts=lambda message: message["params"]["result"] != "status")
     )
     quiet = subscribed(client, peer, "0x1", quiet_after=LONG)
-    (member,) = client._wsclient.core.subscriptions
+    (member,) = client._wsclient.context.subscriptions
     clock = member.quiet.clock
     confirmed = clock.next_at
     put(peer, event("0x1", "status"))
@@ -382,9 +382,9 @@ def test_the_second_time_of_a_quiet_subscription_begins_when_its_request_is_writ
     wait_for_silence()
     await_processed(peer)
     assert (client.stats.connections, quiets) == (1, [])
-    core = client._wsclient.core
-    core.sender.writer.bucket.ready_at = 0.0
-    core.commands.wake()
+    context = client._wsclient.context
+    context.sender.writer.bucket.ready_at = 0.0
+    context.commands.wake()
     assert taken(peer)["method"] == "eth_subscribe"
     eventually(lambda: quiets)
     assert peer.receive_frame()[0] == 8
@@ -396,7 +396,7 @@ def test_messages_of_others_do_not_count_for_a_subscription(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     _other = subscribed(client, peer, "0xother")
     quiet = subscribed(client, peer, "0x1", quiet_after=LONG)
-    clock = [member.quiet for member in client._wsclient.core.subscriptions][1].clock
+    clock = [member.quiet for member in client._wsclient.context.subscriptions][1].clock
     confirmed = clock.next_at
     put(peer, event("0xother", 1), {"jsonrpc": "2.0", "method": "news"})
     await_processed(peer)
@@ -409,7 +409,7 @@ def test_the_clock_of_a_subscription_stands_still_while_reading_is_paused(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     slow = subscribed(client, peer, "0xslow", maxsize=1)
     quiet = subscribed(client, peer, "0x1", quiet_after=LONG)
-    watch = client._wsclient.core.quiet
+    watch = client._wsclient.context.quiet
     confirmed = watch.next_at
     put(peer, event("0xslow", 1))
     eventually(lambda: watch.next_at == float("-inf"))
@@ -425,11 +425,11 @@ def test_the_clock_of_a_subscription_that_is_made_while_reading_is_paused_stands
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     slow = subscribed(client, peer, "0xslow", maxsize=1)
     first = subscribed(client, peer, "0x1", quiet_after=LONG)
-    core = client._wsclient.core
+    context = client._wsclient.context
     put(peer, event("0xslow", 1))
-    eventually(lambda: core.quiet.next_at == float("-inf"))
+    eventually(lambda: context.quiet.next_at == float("-inf"))
     second = client.subscribe({"method": "more"}, match=bool, quiet_after=LONG)
-    clock = list(core.subscriptions)[-1].quiet.clock
+    clock = list(context.subscriptions)[-1].quiet.clock
     eventually(lambda: clock._last is not None)
     assert clock.next_at == float("inf")
     assert results(slow, 1) == [1]
@@ -450,7 +450,7 @@ def test_the_option_is_checked(server, seconds, error):
 def test_without_the_option_a_subscription_has_no_clock(raw):
     client, peer, _ = open_against(raw, protocol=JsonRpc())
     _subscription = subscribed(client, peer, "0x1")
-    (member,) = client._wsclient.core.subscriptions
+    (member,) = client._wsclient.context.subscriptions
     assert member.quiet is None
-    assert client._wsclient.core.quiet.next_at == float("inf")
+    assert client._wsclient.context.quiet.next_at == float("inf")
     client.close(timeout=0)

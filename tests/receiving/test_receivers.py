@@ -27,9 +27,9 @@ def client():
 
 @pytest.fixture
 def receivers(client):
-    core = client._wsclient.core
-    assert type(core) is ClientContext
-    return core.receivers
+    context = client._wsclient.context
+    assert type(context) is ClientContext
+    return context.receivers
 
 
 def to_a_stream(client, receivers):
@@ -86,13 +86,13 @@ def test_a_lost_connection_is_a_gap_in_a_stream_only_if_messages_may_be_missing(
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_room_in_a_full_queue_wakes_the_io_thread_only_if_it_paused_reading(client, receivers, paused):
-    core, wakeup = client._wsclient.core, Wakeup()
-    core.commands.attach(wakeup)
-    core.facts.paused = paused
+    context, wakeup = client._wsclient.context, Wakeup()
+    context.commands.attach(wakeup)
+    context.facts.paused = paused
     receivers.resume_reading()
     woken = select.select([wakeup._inner], [], [], 0)[0]
-    core.commands.attach(None)
-    core.facts.paused = False
+    context.commands.attach(None)
+    context.facts.paused = False
     wakeup.close()
     assert bool(woken) == paused
 

@@ -152,7 +152,7 @@ def test_closing_a_stream_early_notifies_the_server_and_later_items_are_late_rep
 
 def test_a_stream_closed_before_it_was_sent_is_never_sent(against):
     client, peer, _ = against(protocol=Ticks())
-    with client._wsclient.core.sender.writer._write_lock:  # no thread can write meanwhile
+    with client._wsclient.context.sender.writer._write_lock:  # no thread can write meanwhile
         client.stream({"ask": 1}).close()
     client.send("mark")
     assert peer.receive_text() == "mark"
@@ -203,7 +203,7 @@ def test_a_full_stream_pauses_reading_until_it_is_read(against):
     stream = client.stream({"ask": 1}, maxsize=1)
     id = taken(peer)["id"]
     put(peer, {"id": id, "v": 1, "more": True})
-    eventually(lambda: client._wsclient.core.facts.paused)
+    eventually(lambda: client._wsclient.context.facts.paused)
     put(peer, {"news": 1})
     with pytest.raises(AssertionError):
         eventually(lambda: seen, SHORT)
@@ -337,22 +337,24 @@ def test_after_the_end_of_its_connection_or_client_a_stream_is_not_unsubscribed(
             return super().unsubscribe(request, id, reply)
 
     client = wsclient.Client("ws://localhost/", protocol=Counting())
-    core = client._wsclient.core
-    request = core.requests.make({"ask": 1}, Deadline(None))
-    core.table.add(request, timed=False)
-    written, progress = core.table.new_connection(1), WriteProgress(1)
-    assert core.table.assign_id(request, 1, written)
+    context = client._wsclient.context
+    request = context.requests.make({"ask": 1}, Deadline(None))
+    context.table.add(request, timed=False)
+    written, progress = context.table.new_connection(1), WriteProgress(1)
+    assert context.table.assign_id(request, 1, written)
     request.put_on(progress, 0)
-    feed = ReplyFeed(core.streams, core.protocol, core.requests, core.sender, core.log, core.subscriptions.post)
+    feed = ReplyFeed(
+        context.streams, context.protocol, context.requests, context.sender, context.log, context.subscriptions.post
+    )
     feed.request = request
     request.message = {"ask": 1}
     if ended == "connection":
         progress.ended = True
     else:
-        core.queue.seal(wsclient.ClientClosed("It is closed."))
+        context.queue.seal(wsclient.ClientClosed("It is closed."))
     feed.reader_closed(None)
-    core.log.finish(Deadline(time.monotonic() + LONG))  # the records that were queued are handled
-    assert core.queue.messages == 0
+    context.log.finish(Deadline(time.monotonic() + LONG))  # the records that were queued are handled
+    assert context.queue.messages == 0
     assert asked == ([1] if ended == "client" else [])
     assert ("an unsubscribe message was not sent: It is closed." in caplog.text) == (ended == "client")
     client.close()

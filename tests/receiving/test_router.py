@@ -312,11 +312,11 @@ def test_fifo_keeps_the_position_of_an_interrupted_request_until_its_deadline(ra
     """An interrupt cannot be produced here; the function that handles it is called directly."""
 
     client, peer, seen = open_against(raw, protocol=Fifo())
-    core = client._wsclient.core
+    context = client._wsclient.context
     first = client.submit("a", timeout=LONG)
     second = client.submit("b", timeout=LONG)
     assert [peer.receive_text(), peer.receive_text()] == ["a", "b"]
-    core.requests.cancel(first._request, interrupted=True)
+    context.requests.cancel(first._request, interrupted=True)
     peer.send_text("A")
     peer.send_text("B")
     assert second.result(LONG) == "B"
@@ -326,7 +326,7 @@ def test_fifo_keeps_the_position_of_an_interrupted_request_until_its_deadline(ra
 
     third = client.submit("c", timeout=AMPLE)
     peer.receive_text()
-    core.requests.cancel(third._request, interrupted=True)
+    context.requests.cancel(third._request, interrupted=True)
     raw.accept()  # no reply came before the deadline
     client.close(timeout=0)
 
@@ -377,7 +377,7 @@ def test_in_fifo_order_a_closing_connection_gives_the_reply_of_a_lost_request_to
 def test_in_fifo_order_a_message_that_arrives_before_the_request_is_complete_answers_nothing(raw):
     client, peer, seen = open_against(raw, protocol=Fifo())
     huge = client.submit("x" * (8 * 2**20))
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)  # the peer does not read
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)  # the peer does not read
     peer.send_text("unasked for")
     eventually(lambda: seen == ["unasked for"])
     assert not huge.done()
@@ -422,7 +422,7 @@ def test_a_message_that_came_before_a_match_request_was_sent_does_not_answer_it(
 
 def test_ids_increase_on_the_connection_although_a_caller_uses_a_higher_one(raw):
     client, peer, _ = open_against(raw)
-    with client._wsclient.core.sender.writer._write_lock:  # no thread can write meanwhile
+    with client._wsclient.context.sender.writer._write_lock:  # no thread can write meanwhile
         for message in ({"n": 1}, {"n": 2, "id": 100}, {"n": 3}):
             client.submit(message)
     client.send("done")
@@ -464,7 +464,7 @@ def test_reading_stops_while_the_peer_does_not_accept_answers(raw):
     """Otherwise the answers could fill the memory."""
     client, peer, _ = open_against(raw, protocol=AnswersWithMore())
     peer.sock.setblocking(False)
-    writer = client._wsclient.core.sender.writer
+    writer = client._wsclient.context.sender.writer
     sent, stopped = 0, 0
     until = time.monotonic() + LONG
     while stopped < 20:  # until neither side has made progress for a while
@@ -525,7 +525,7 @@ def test_messages_that_arrive_during_on_session_are_limited_within_one_read(raw)
     starter = threading.Thread(target=lambda: failures.append(exception_of(client.start)))
     starter.start()
     peer = raw.accept().upgrade("Sec-WebSocket-Extensions: permessage-deflate")
-    eventually(lambda: client._wsclient.core.table.in_flight)
+    eventually(lambda: client._wsclient.context.table.in_flight)
     deflater = zlib.compressobj(wbits=-15)
     messages = [b"%d" % n + b"x" * size for n in range(30)]
     texts = [deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH) for text in [*messages, b'{"id":1}']]
@@ -588,22 +588,22 @@ class Numbered(Fifo):
 
 def test_a_reply_by_id_to_a_request_that_has_ended_takes_its_position_in_the_order():
     client = wsclient.Client("ws://localhost/", protocol=Numbered())
-    core = client._wsclient.core
-    written = core.table.new_connection(1)
-    router = core.make_router(None, written)
+    context = client._wsclient.context
+    written = context.table.new_connection(1)
+    router = context.make_router(None, written)
     requests = []
     for _ in range(2):
-        request = core.requests.make("ask", Deadline(None))
+        request = context.requests.make("ask", Deadline(None))
         request.waiter = Waiter()
-        core.table.add(request, timed=False)
-        assert request.payload_for(core.make_backend(written)) is not None
+        context.table.add(request, timed=False)
+        assert request.payload_for(context.make_backend(written)) is not None
         requests.append(request)
     ended, other = requests
-    core.requests.time_out(ended)
+    context.requests.time_out(ended)
     assert written.in_flight == 2
     router.receive(f"{ended.id}:late", 1)
     assert written.in_flight == 1
-    assert core.counters.unmatched_replies == 1
+    assert context.counters.unmatched_replies == 1
     # The reply came before the thread that writes the request has noted its position.
     assert other.position is None
     router.receive(f"{other.id}:", 1)

@@ -132,7 +132,7 @@ def test_an_event_deferred_on_a_lost_connection_is_not_delivered_on_the_next_one
     future = subscribing(client)
     taken(peer)
     put(peer, event("0x1", "of the old connection"))
-    eventually(lambda: client._wsclient.core.subscriptions.unrouted)
+    eventually(lambda: client._wsclient.context.subscriptions.unrouted)
     peer = cut(client, peer, raw)
     put(peer, reply(taken(peer), "0x1"), event("0x1", "of the new one"))
     assert results(future.result(LONG), 1) == ["of the new one"]
@@ -440,7 +440,7 @@ def test_subscriptions_not_written_to_a_full_connection_are_requested_on_the_nex
     before = client.stats.connections
     peer.reset()
     peer = raw.accept().upgrade()  # does not read
-    sender = client._wsclient.core.sender
+    sender = client._wsclient.context.sender
     eventually(lambda: client.stats.connections > before and sender.writer is not None and sender.writer.blocked)
     peer = cut(client, peer, raw)
     peer.sock.settimeout(3)
@@ -470,7 +470,7 @@ def test_an_item_in_place_of_the_reply_ends_the_wait_for_a_key(against):
         eventually(lambda n=n: len(seen) > n)
     put(peer, {"id": id, "item": "second"})
     assert subscription.get(LONG) == "second"
-    assert not client._wsclient.core.facts.paused
+    assert not client._wsclient.context.facts.paused
 
 
 def test_a_subscription_that_ended_with_its_connection_is_not_requested_on_the_next(against, raw):
@@ -478,7 +478,7 @@ def test_a_subscription_that_ended_with_its_connection_is_not_requested_on_the_n
     client, _, _ = against(protocol=JsonId(), compression=None)
     message = {"method": "sub", "pad": "x" * (16 * 2**20)}
     subscription = client.subscribe(message, match=lambda message: False, resume=False)
-    sender = client._wsclient.core.sender
+    sender = client._wsclient.context.sender
     eventually(lambda: sender.writer.blocked)
     client.reconnect()
     with pytest.raises(wsclient.ConnectionLost, match="resume=False"):
@@ -643,13 +643,13 @@ def test_a_resumed_subscription_keeps_the_timeout_of_the_caller(against, raw):
 
 def test_a_reply_that_arrives_at_the_timeout_of_subscribe_counts(against):
     client, _, _ = against(protocol=JsonRpc())
-    core = client._wsclient.core
-    feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
+    context = client._wsclient.context
+    feed = context.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
     request = feed.make(Deadline.after(0, 0), None)
-    core.table.add(request, timed=False)
-    core.table.assign_id(request, 1, core.table.new_connection(1))
+    context.table.add(request, timed=False)
+    context.table.assign_id(request, 1, context.table.new_connection(1))
     feed.id_assigned(request)
-    core.table.end(request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
+    context.table.end(request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
     waiting = start_call(feed.wait)
     assert not concurrent.futures.wait([waiting], SHORT).done
     feed.complete("0xa", None)
@@ -660,11 +660,11 @@ def test_a_reply_that_arrives_at_the_timeout_of_subscribe_counts(against):
 def test_a_reply_that_is_not_handled_in_time_is_a_timeout(against, monkeypatch):
     monkeypatch.setattr(_subscribing, "_REPLY_GRACE", 0.0)
     client, _, _ = against(protocol=JsonRpc())
-    core = client._wsclient.core
-    feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
+    context = client._wsclient.context
+    feed = context.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
     request = feed.make(Deadline.after(0, 0), None)
-    core.table.add(request, timed=False)
-    core.table.end(request, "ok")  # the I/O thread has the reply, and is busy before it notifies the caller
+    context.table.add(request, timed=False)
+    context.table.end(request, "ok")  # the I/O thread has the reply, and is busy before it notifies the caller
     start_call(feed.wait).result(LONG)
     assert isinstance(feed.caller.error, wsclient.RequestTimeout)
     assert feed.caller.error.phase == "waiting"
@@ -766,13 +766,13 @@ def test_subscribe_raises_the_error_that_ends_the_client_between_two_connections
 def test_a_subscription_closed_at_the_moment_it_is_written_is_unsubscribed(against):
     """It was taken from the queue, but is not yet recorded as written: the server will receive it."""
     client, peer, _ = against(protocol=Ticks())
-    core = client._wsclient.core
-    with core.sender.writer._write_lock:  # no thread can write meanwhile
+    context = client._wsclient.context
+    with context.sender.writer._write_lock:  # no thread can write meanwhile
         stream = client.stream({"ask": 1})
-        (call,) = core.queue.take(1000, None)
-        payload = call.payload_for(core.sender.writer._backend)
+        (call,) = context.queue.take(1000, None)
+        payload = call.payload_for(context.sender.writer._backend)
         stream.close()
-    core.sender.writer.flush()
+    context.sender.writer.flush()
     assert payload is not None
     assert taken(peer) == {"stop": call.id, "asked": 1}
 
@@ -812,10 +812,10 @@ SHARED = {module.__file__ for module in (_subscribing, _subscriptions, reply_str
 
 def until_mark(client, peer):
     """The messages that the client sends, after its I/O thread has handled every close() so far."""
-    core = client._wsclient.core
+    context = client._wsclient.context
     latch = Latch()
-    core.subscriptions.events.append((Latch.open, latch))
-    core.commands.wake()
+    context.subscriptions.events.append((Latch.open, latch))
+    context.commands.wake()
     assert latch.wait(Deadline.after(LONG, time.monotonic()))
     client.send({"mark": 1})
     return list(itertools.takewhile(lambda message: "mark" not in message, iter(lambda: taken(peer), None)))
@@ -823,19 +823,19 @@ def until_mark(client, peer):
 
 def test_closed_while_it_gets_its_key_from_the_reply_a_subscription_is_unsubscribed_once(against):
     client, peer, _ = against(protocol=JsonRpc())
-    core = client._wsclient.core
+    context = client._wsclient.context
     for step in itertools.count(1):
         subscribing(client)
         asked = taken(peer)
-        (feed,) = core.subscriptions
+        (feed,) = context.subscriptions
         request, stream = feed.request, feed._stream()
-        more, _ = call_and_close_at(step, partial(core.requests.answer, request, "0xa"), stream.close)
+        more, _ = call_and_close_at(step, partial(context.requests.answer, request, "0xa"), stream.close)
         if not more:
             stream.close()
         sent = until_mark(client, peer)
         assert [message["method"] for message in sent] == ["eth_unsubscribe"], f"at line {step}"
         assert sent[0]["params"] == ["0xa"]
-        core.table.drop_position(request)
+        context.table.drop_position(request)
         put(peer, reply(asked, "0xa"), reply(sent[0], True))
         eventually(lambda: has_no_entries(client))
         if not more:
@@ -845,17 +845,17 @@ def test_closed_while_it_gets_its_key_from_the_reply_a_subscription_is_unsubscri
 
 def test_closed_while_it_is_written_a_subscription_leaves_no_key_and_is_unsubscribed_once(against):
     client, peer, _ = against(protocol=ByName())
-    core = client._wsclient.core
+    context = client._wsclient.context
     for step in itertools.count(1):
-        with core.sender.writer._write_lock:  # no thread can write meanwhile
+        with context.sender.writer._write_lock:  # no thread can write meanwhile
             stream = client.subscribe({"ask": step})
-            assert len(list(core.subscriptions)) == 1
-            (call,) = core.queue.take(1000, None)
-            assign_id = partial(call.payload_for, core.sender.writer._backend)
+            assert len(list(context.subscriptions)) == 1
+            (call,) = context.queue.take(1000, None)
+            assign_id = partial(call.payload_for, context.sender.writer._backend)
             more, _ = call_and_close_at(step, assign_id, stream.close)
             if not more:
                 stream.close()
-        core.sender.writer.flush()
+        context.sender.writer.flush()
         sent = until_mark(client, peer)
         assert sent == [{"stop": call.id, "asked": step}], f"at line {step}"
         for value in (1, 2):
@@ -1063,7 +1063,7 @@ def test_a_subscription_that_is_never_answered_leaves_room_for_requests(against,
         first, second = client.submit({"ask": 2}, timeout=LONG), client.submit({"ask": 3}, timeout=LONG)
         asked = taken(peer)
         assert asked["ask"] == 2
-        assert client._wsclient.core.table.in_flight == 1
+        assert client._wsclient.context.table.in_flight == 1
         assert client.stats.queue_depth == 1, "the limit applies to requests too"
         put(peer, {"id": asked["id"], "v": 2})
         put(peer, {"id": taken(peer)["id"], "v": 3})
@@ -1154,17 +1154,17 @@ def test_a_subscription_closed_while_nothing_can_be_queued_is_unsubscribed(again
         client.drain(LONG, wait=False)
         subscription.close()
     else:
-        with client._wsclient.core.sender.writer._write_lock:  # no thread can write meanwhile
+        with client._wsclient.context.sender.writer._write_lock:  # no thread can write meanwhile
             client.send({"op": "fills the queue"})
             subscription.close()
             eventually(lambda: has_no_traces(client, subscription))
-        client._wsclient.core.commands.wake()
+        client._wsclient.context.commands.wake()
     assert taken(peer) == {"op": "unsub"}
     waiting.cancel()
 
 
 def has_no_traces(client, subscription):
-    return subscription._inbox.ended and not client._wsclient.core.subscriptions.members
+    return subscription._inbox.ended and not client._wsclient.context.subscriptions.members
 
 
 def test_an_unsubscribe_function_that_never_returns_does_not_block_close(against):

@@ -68,8 +68,8 @@ def test_only_a_subscription_on_the_present_connection_can_be_quiet():
 
 
 def test_an_event_that_the_table_does_not_have_raises_an_error():
-    core = wsclient.Client("ws://localhost", protocol=JsonRpc())._wsclient.core
-    feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
+    context = wsclient.Client("ws://localhost", protocol=JsonRpc())._wsclient.context
+    feed = context.make_subscription(ASK, match=None, unsubscribe=None, resume=True)
     feed.make(Deadline(None), None)
     with pytest.raises(RuntimeError, match="report this"):
         feed.on_reply("0xa")
@@ -84,8 +84,8 @@ class Subscribed(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.client = wsclient.Client("ws://localhost", protocol=JsonRpc())
-        self.core = self.client._wsclient.core
-        self.core.guard.io_ident = threading.get_ident()
+        self.context = self.client._wsclient.context
+        self.context.guard.io_ident = threading.get_ident()
         self.writer = self.peer = None
         self.number = 0
         self.asked = self.key = None  # what the server has received, and the key that it gave, on this connection
@@ -98,9 +98,9 @@ class Subscribed(RuleBasedStateMachine):
 
     @initialize(resume=booleans())
     def subscribe(self, resume):
-        core = self.core
+        context = self.context
         self.resume = resume
-        self.feed = core.make_subscription(ASK, match=None, unsubscribe=None, resume=resume)
+        self.feed = context.make_subscription(ASK, match=None, unsubscribe=None, resume=resume)
         request = self.feed.make(Deadline(None), None)
         self.stream = Subscription(
             Inbox(1000, 10**6, "block"),
@@ -108,12 +108,12 @@ class Subscribed(RuleBasedStateMachine):
             key=None,
             reader_closed=self.feed.reader_closed,
             check=str,
-            log=core.log,
+            log=context.log,
         )
         self.feed.attach(self.stream)
-        core.streams.add_fed(self.stream)
-        core.subscriptions.add(self.feed)
-        core.requests.begin(request, self.feed, timed=False)
+        context.streams.add_fed(self.stream)
+        context.subscriptions.add(self.feed)
+        context.requests.begin(request, self.feed, timed=False)
         self.is_queued = True
 
     # --- the connection ---
@@ -126,12 +126,12 @@ class Subscribed(RuleBasedStateMachine):
         sock.setblocking(False)
         self.peer = Peer(other)
         self.peer.sock.settimeout(SLACK)
-        self.written = self.core.table.new_connection(self.number)
-        self.writer = Writer(Transport(sock), self.core.make_backend(self.written))
-        self.router = self.core.make_router(self.writer, self.written)
-        self.core.sender.connection_number = self.number
-        self.core.subscriptions.resubscribe(self.writer, self.number)
-        self.core.sender.writer = self.writer
+        self.written = self.context.table.new_connection(self.number)
+        self.writer = Writer(Transport(sock), self.context.make_backend(self.written))
+        self.router = self.context.make_router(self.writer, self.written)
+        self.context.sender.connection_number = self.number
+        self.context.subscriptions.resubscribe(self.writer, self.number)
+        self.context.sender.writer = self.writer
         self.writer.is_open = True
         self.router.release()
         asks = not self.is_over() and (self.is_queued or self.number > 1)
@@ -144,13 +144,13 @@ class Subscribed(RuleBasedStateMachine):
     @precondition(lambda self: self.writer is not None)
     @rule()
     def lose_the_connection(self):
-        core, writer = self.core, self.writer
-        core.sender.writer = None
+        context, writer = self.context, self.writer
+        context.sender.writer = None
         cut = writer.end()
         disconnect = wsclient.Disconnect("network", None, "", None, 1.0, 1.0)
-        core.requests.connection_ended(self.written, cut, disconnect)
+        context.requests.connection_ended(self.written, cut, disconnect)
         self.router.deliver_routed(everything=True)
-        core.subscriptions.connection_lost(failures.connection_lost(disconnect, sent=True), self.number)
+        context.subscriptions.connection_lost(failures.connection_lost(disconnect, sent=True), self.number)
         writer._transport.close()
         self.peer.sock.close()
         if self.asked is not None and not self.is_over():
@@ -214,7 +214,7 @@ class Subscribed(RuleBasedStateMachine):
         if not self.has_failed:
             assert list(self.stream) == []
         self.is_closed = True
-        self.core.subscriptions.apply_events()
+        self.context.subscriptions.apply_events()
         if not was_over:
             if self.key is not None:
                 self.expect_unsubscribe()
@@ -265,10 +265,10 @@ class Subscribed(RuleBasedStateMachine):
     def is_where_the_model_is(self):
         if not hasattr(self, "feed"):
             return
-        self.core.subscriptions.apply_events()
+        self.context.subscriptions.apply_events()
         assert self.feed.state is self.expected_state()
         assert self.unsubscribed <= 1
-        assert not self.core.queue.messages or self.is_queued
+        assert not self.context.queue.messages or self.is_queued
         if self.feed.state is SubscriptionState.ENDED:
             assert has_no_entries(self.client)
             assert self.stream._inbox.ended
@@ -287,7 +287,7 @@ class Subscribed(RuleBasedStateMachine):
     def teardown(self):
         if self.writer is not None:
             self.lose_the_connection()
-        self.core.guard.io_ident = None
+        self.context.guard.io_ident = None
         self.client.close()
 
 
@@ -298,21 +298,21 @@ TestSubscribed = Subscribed.TestCase
 
 
 @pytest.fixture
-def core():
+def context():
     """The objects of a client that does not run; the test acts as its I/O thread."""
     client = wsclient.Client("ws://localhost", protocol=JsonRpc())
-    core = client._wsclient.core
-    core.guard.io_ident = threading.get_ident()
-    yield core
-    core.guard.io_ident = None
-    core.sender.writer = None
+    context = client._wsclient.context
+    context.guard.io_ident = threading.get_ident()
+    yield context
+    context.guard.io_ident = None
+    context.sender.writer = None
     client.close()
 
 
-def make_feed(core, match=None):
+def make_feed(context, match=None):
     """A subscription without a stream, as after the stream was garbage-collected."""
-    feed = core.make_subscription(ASK, match=match, unsubscribe=None, resume=True)
-    core.subscriptions.add(feed)
+    feed = context.make_subscription(ASK, match=match, unsubscribe=None, resume=True)
+    context.subscriptions.add(feed)
     return feed
 
 
@@ -331,8 +331,8 @@ def is_notified(feed):
     lambda feed: feed.item("message", 7, False),
     lambda feed: feed.complete(None, OSError("failed")),
 ])  # fmt: skip
-def test_an_ended_subscription_ignores_events_that_come_late(core, late):
-    feed = make_feed(core)
+def test_an_ended_subscription_ignores_events_that_come_late(context, late):
+    feed = make_feed(context)
     feed.make(Deadline(None), None)
     feed.on_closed()
     late(feed)
@@ -341,22 +341,22 @@ def test_an_ended_subscription_ignores_events_that_come_late(core, late):
     assert not is_notified(feed)
 
 
-def test_a_message_for_the_request_of_a_closed_subscription_confirms_it_like_a_reply(core):
-    feed = make_feed(core)
-    core.table.add(feed.make(Deadline(None), None), timed=False)
+def test_a_message_for_the_request_of_a_closed_subscription_confirms_it_like_a_reply(context):
+    feed = make_feed(context)
+    context.table.add(feed.make(Deadline(None), None), timed=False)
     feed.on_written((1, None))
     feed.on_closed()
     assert feed.state is SubscriptionState.CLOSING
     feed.item("message", 7, False)
     assert feed.state is SubscriptionState.ENDED
-    assert not core.table.waiting
+    assert not context.table.waiting
 
 
-def test_the_error_of_match_is_raised_by_subscribe_although_its_stream_is_gone(core):
+def test_the_error_of_match_is_raised_by_subscribe_although_its_stream_is_gone(context):
     def match(message):
         raise LookupError("the program's own")
 
-    feed = make_feed(core, match)
+    feed = make_feed(context, match)
     feed.make(Deadline(None), None)
     feed.on_written((1, None))
     assert feed.wants("message") is False
@@ -364,22 +364,24 @@ def test_the_error_of_match_is_raised_by_subscribe_although_its_stream_is_gone(c
     assert str(feed.caller.error) == "the program's own"
 
 
-def test_a_subscription_whose_stream_is_gone_is_not_requested_again(core):
-    feed = make_feed(core)
+def test_a_subscription_whose_stream_is_gone_is_not_requested_again(context):
+    feed = make_feed(context)
     feed.resubscribe(None, 2)  # it needs no writer
     assert feed.state is SubscriptionState.ENDED
     assert feed.request is None
-    assert feed not in core.subscriptions.members
+    assert feed not in context.subscriptions.members
 
 
 @pytest.mark.parametrize(("number", "is_unsubscribed"), [(1, False), (2, True), (None, False)])
-def test_the_unsubscribe_message_is_sent_only_on_the_connection_of_the_request(core, caplog, number, is_unsubscribed):
+def test_the_unsubscribe_message_is_sent_only_on_the_connection_of_the_request(
+    context, caplog, number, is_unsubscribed
+):
     sock, other = socket.socketpair()
     with sock, other:
-        writer = Writer(Transport(sock), core.make_backend(core.table.new_connection(2)))
-        core.sender.writer = None if number is None else writer
-        core.sender.connection_number = 2
-        feed = core.make_subscription(ASK, match=bool, unsubscribe={"method": "stop"}, resume=True)
+        writer = Writer(Transport(sock), context.make_backend(context.table.new_connection(2)))
+        context.sender.writer = None if number is None else writer
+        context.sender.connection_number = 2
+        feed = context.make_subscription(ASK, match=bool, unsubscribe={"method": "stop"}, resume=True)
         request = feed.make(Deadline(None), None)
         feed.on_written((2, None))
         request.put_on(writer.write_progress if number == 2 else WriteProgress(1), 10)
@@ -390,22 +392,22 @@ def test_the_unsubscribe_message_is_sent_only_on_the_connection_of_the_request(c
     assert not caplog.records
 
 
-def test_a_subscription_that_is_written_while_it_is_closed_is_unsubscribed(core, monkeypatch):
+def test_a_subscription_that_is_written_while_it_is_closed_is_unsubscribed(context, monkeypatch):
     sock, other = socket.socketpair()
     with sock, other:
-        writer = Writer(Transport(sock), core.make_backend(core.table.new_connection(2)))
-        core.sender.writer, core.sender.connection_number = writer, 2
-        feed = core.make_subscription(ASK, match=bool, unsubscribe={"method": "stop"}, resume=True)
+        writer = Writer(Transport(sock), context.make_backend(context.table.new_connection(2)))
+        context.sender.writer, context.sender.connection_number = writer, 2
+        feed = context.make_subscription(ASK, match=bool, unsubscribe={"method": "stop"}, resume=True)
         request = feed.make(Deadline(None), None)
-        core.table.add(request, timed=False)
-        core.subscriptions.add(feed)
-        remove = type(core.subscriptions).remove
+        context.table.add(request, timed=False)
+        context.subscriptions.add(feed)
+        remove = type(context.subscriptions).remove
 
         def write_and_remove(subscriptions, member):
             assert request.payload_for(writer._backend)  # as another thread that writes at this moment
             remove(subscriptions, member)
 
-        monkeypatch.setattr(type(core.subscriptions), "remove", write_and_remove)
+        monkeypatch.setattr(type(context.subscriptions), "remove", write_and_remove)
         feed.on_closed()
         assert taken(Peer(other))["method"] == "stop"
     assert feed.state is SubscriptionState.ENDED
@@ -415,32 +417,32 @@ def test_a_subscription_that_is_written_while_it_is_closed_is_unsubscribed(core,
 
 
 @pytest.fixture
-def renewed(core):
+def renewed(context):
     """A subscription whose request waits for its reply, its feed on the connection that takes over, and its stream."""
-    feed = make_feed(core)
-    core.table.add(feed.make(Deadline(0.0), None), timed=False)
+    feed = make_feed(context)
+    context.table.add(feed.make(Deadline(0.0), None), timed=False)
     stream = Subscription(
-        Inbox(1000, 10**6, "block"), on_gap=None, key=None, reader_closed=feed.reader_closed, check=str, log=core.log
+        Inbox(1000, 10**6, "block"), on_gap=None, key=None, reader_closed=feed.reader_closed, check=str, log=context.log
     )
     feed.attach(stream)
     feed.on_written((1, None))
     successor = feed.succeed()
-    core.subscriptions.add(successor)
-    core.table.add(successor.make(Deadline(0.0), 2), timed=False)
+    context.subscriptions.add(successor)
+    context.table.add(successor.make(Deadline(0.0), 2), timed=False)
     successor.on_written((2, None))
     return feed, successor, stream
 
 
-def test_subscribe_ends_in_time_although_no_connection_of_a_renewal_replies(core, renewed):
+def test_subscribe_ends_in_time_although_no_connection_of_a_renewal_replies(context, renewed):
     feed, _, _ = renewed
     start_call(feed.wait).result(LONG)
     assert isinstance(feed.caller.error, wsclient.RequestTimeout)
 
 
-def test_a_reply_on_the_new_connection_that_arrives_at_the_timeout_of_subscribe_counts(core, renewed, monkeypatch):
+def test_a_reply_on_the_new_connection_that_arrives_at_the_timeout_of_subscribe_counts(context, renewed, monkeypatch):
     monkeypatch.setattr(subscription_module, "_REPLY_GRACE", LONG)
     feed, successor, _ = renewed
-    core.table.end(successor.request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
+    context.table.end(successor.request, "ok")  # the I/O thread has the reply, and has not notified the caller yet
     waiting = start_call(feed.wait)
     assert not concurrent.futures.wait([waiting], SHORT).done
     successor.complete("0xb", None)
@@ -448,7 +450,7 @@ def test_a_reply_on_the_new_connection_that_arrives_at_the_timeout_of_subscribe_
     assert (feed.caller.value, feed.caller.error) == ("0xb", None)
 
 
-def test_the_feed_of_a_replaced_connection_ends_once_and_not_before_a_renewal(core, renewed):
+def test_the_feed_of_a_replaced_connection_ends_once_and_not_before_a_renewal(context, renewed):
     feed, successor, _ = renewed
     feed.on_lost(wsclient.ConnectionLost("lost"))
     assert (feed.state, successor.state) == (SubscriptionState.ENDED, SubscriptionState.ASKING)
@@ -456,19 +458,19 @@ def test_the_feed_of_a_replaced_connection_ends_once_and_not_before_a_renewal(co
     assert successor.state is SubscriptionState.ASKING
 
 
-def test_a_subscription_that_was_closed_a_moment_ago_is_not_requested_again(core, renewed):
+def test_a_subscription_that_was_closed_a_moment_ago_is_not_requested_again(context, renewed):
     _, successor, stream = renewed
     request = successor.request
     stream.close()
-    core.subscriptions.apply_events()
+    context.subscriptions.apply_events()
     successor.resubscribe_after_quiet(None, 2)  # it needs no writer
     assert successor.request is request
 
 
-def test_a_quiet_subscription_whose_stream_is_gone_is_closed(core):
-    feed = make_feed(core)
+def test_a_quiet_subscription_whose_stream_is_gone_is_closed(context):
+    feed = make_feed(context)
     feed.make(Deadline(None), None)
     feed.on_written((1, None))
     feed.resubscribe_after_quiet(None, 1)  # it needs no writer
     assert feed.state is SubscriptionState.CLOSING
-    assert feed not in core.subscriptions.members
+    assert feed not in context.subscriptions.members

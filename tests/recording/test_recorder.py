@@ -126,7 +126,7 @@ def test_senders_faster_than_the_file_wait_in_their_queue(server, path):
         assert reached.wait(LONG)
         sent = [f"{n} " + "x" * 50_000 for n in range(40)]
         run_all([lambda: [client.send(message) for message in sent]])
-        recorder = client._wsclient.core.recorder
+        recorder = client._wsclient.context.recorder
         assert recorder.is_full
         assert recorder._noted - recorder._written < _recording.MAX_BACKLOG + 100_000
         assert client.stats.queue_depth > 20
@@ -213,7 +213,7 @@ def test_a_message_cut_in_the_middle_of_a_frame_is_recorded_once(raw, path):
     client.send("before")
     delivery = client.send(big)
     assert first.receive_text() == "before"
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     assert delivery.state == "queued"
     first.reset()
     second = raw.accept()
@@ -400,7 +400,7 @@ def test_a_full_disk_is_reported_once_and_the_client_continues(server, caplog):
 
 
 def client_name(client):
-    return client._wsclient.core.settings.name
+    return client._wsclient.context.settings.name
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size on Windows")
@@ -450,7 +450,7 @@ def test_a_forked_child_writes_nothing(path):
         with Server() as server:
             client = wsclient.connect(server.url, record=sys.argv[1])
             client.request({"method": "add", "params": [1]})
-            recorder = client._wsclient.core.recorder
+            recorder = client._wsclient.context.recorder
             child = os.fork()
             if child == 0:
                 recorder.sent(1, Opcode.TEXT, b"the child")
@@ -471,8 +471,8 @@ def test_a_forked_child_writes_nothing(path):
 
 def test_without_the_option_nothing_is_recorded(server):
     with wsclient.connect(server.url) as client:
-        assert client._wsclient.core.recorder is None
-        assert client._wsclient.core.sender.writer.tap is None
+        assert client._wsclient.context.recorder is None
+        assert client._wsclient.context.sender.writer.tap is None
 
 
 # --- a function instead of a file -------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ def test_a_batch_cut_before_its_last_byte_is_queued_again_and_reports_this_at_it
     peer.reset()
     raw.accept()  # no response: the client stays offline
     eventually(lambda: client.stats.queue_depth == 1)
-    client._wsclient.core.requests.expire(time.monotonic() + LONG)  # as if so much time had passed
+    client._wsclient.context.requests.expire(time.monotonic() + LONG)  # as if so much time had passed
     error = future.exception(SHORT)
     assert isinstance(error, wsclient.RequestTimeout)
     assert error.phase == "queued"
@@ -215,15 +215,15 @@ def test_a_full_queue_drops_a_batch_as_a_whole(raw):
 def test_a_reply_that_arrives_at_the_deadline_of_a_batch_is_included(raw):
     """The I/O thread has taken one request and not yet notified the caller, whose timeout ends the other request."""
     client, peer, _ = open_against(raw, protocol=JsonRpc())
-    core = client._wsclient.core
-    batch = core.requests.make_batch(BATCH, Deadline.after(LONG, time.monotonic()))
+    context = client._wsclient.context
+    batch = context.requests.make_batch(BATCH, Deadline.after(LONG, time.monotonic()))
     waiter = Waiter()
-    core.requests.begin(batch, waiter, timed=True)
+    context.requests.begin(batch, waiter, timed=True)
     received(peer)
     first, second = batch.members
-    assert core.table.end(first, "ok")
+    assert context.table.end(first, "ok")
     batch.deadline = Deadline.after(0, 0)
-    waiting = start_call(lambda: operations.give_up(core, batch, waiter))
+    waiting = start_call(lambda: operations.give_up(context, batch, waiter))
     assert not concurrent.futures.wait([waiting], SHORT).done
     first.waiter.complete("A", None)
     waiting.result(LONG)

@@ -96,7 +96,7 @@ def test_all_events_at_once_give_each_request_one_outcome(seed):
         kinds = [outcome(future, number) for number, future in enumerate(futures)]
         eventually(lambda: len(tally.reported) == len(futures))
     assert set(tally.reported.values()) == {1}
-    counts = client._wsclient.core.table.counts
+    counts = client._wsclient.context.table.counts
     assert counts == {
         "ok": kinds.count("reply"),
         "failed": kinds.count("ConnectionLost") + kinds.count("ClientClosed"),
@@ -155,10 +155,10 @@ def test_blocking_requests_race_their_own_timeout(server):
             assert False not in results
             replies += results.count(True)
             timeouts += results.count(None)
-        eventually(lambda: not client._wsclient.core.table.in_flight)
+        eventually(lambda: not client._wsclient.context.table.in_flight)
         assert replies + timeouts == 1200
         assert (client.stats.requests_ok, client.stats.requests_timed_out) == (replies, timeouts)
-        assert not client._wsclient.core.table.waiting
+        assert not client._wsclient.context.table.waiting
 
 
 def test_a_request_that_was_sent_once_does_not_end_as_never_sent(mute_server):
@@ -175,10 +175,10 @@ def test_a_request_that_was_sent_once_does_not_end_as_never_sent(mute_server):
 
 
 ENDINGS = {
-    "reply": lambda core, request: core.requests.answer(request, "the reply"),
-    "error": lambda core, request: core.requests.fail(request, OSError("lost")),
-    "time-out": lambda core, request: core.requests.time_out(request),
-    "cancel": lambda core, request: core.requests.cancel(request),
+    "reply": lambda context, request: context.requests.answer(request, "the reply"),
+    "error": lambda context, request: context.requests.fail(request, OSError("lost")),
+    "time-out": lambda context, request: context.requests.time_out(request),
+    "cancel": lambda context, request: context.requests.cancel(request),
 }
 
 
@@ -194,11 +194,11 @@ class Count:
 
 def test_a_request_of_another_connection_ends_when_it_is_about_to_be_written():
     client = wsclient.Client("ws://localhost/")
-    core = client._wsclient.core
-    request = core.requests.make({"method": "add"}, Deadline(None), connection_number=1)
+    context = client._wsclient.context
+    request = context.requests.make({"method": "add"}, Deadline(None), connection_number=1)
     request.waiter = Count()
-    core.table.add(request, timed=False)
-    assert request.payload_for(core.make_backend(core.table.new_connection(2))) is None
+    context.table.add(request, timed=False)
+    assert request.payload_for(context.make_backend(context.table.new_connection(2))) is None
     ((value, error),) = request.waiter.outcomes
     assert value is None
     assert isinstance(error, wsclient.ConnectionLost)
@@ -208,7 +208,7 @@ def test_a_request_of_another_connection_ends_when_it_is_about_to_be_written():
 
 def test_a_request_whose_reply_is_dropped_times_out_although_nothing_else_wakes_the_io_thread(raw):
     client, peer = open_pair(raw, request_timeout=AMPLE, ping_interval=None)
-    requests = client._wsclient.core.requests
+    requests = client._wsclient.context.requests
     on_thread(lambda: requests.send_ignoring_reply(wsclient.protocols.Request({"n": 1}), connection_number=1))
     peer.receive_text()
     eventually(lambda: client.stats.requests_timed_out == 1)
@@ -219,39 +219,39 @@ def test_a_batch_with_an_id_twice_is_refused_and_leaves_nothing():
     with contextlib.closing(wsclient.Client("ws://localhost/", protocol=wsclient.JsonRpc())) as client:
         with pytest.raises(ValueError, match="the id 5 is in flight already"):
             client.submit([{"method": "a", "id": 5}, {"method": "b", "id": 5}])
-        assert client._wsclient.core.table.everything() == []
+        assert client._wsclient.context.table.everything() == []
         assert not client.submit({"method": "a", "id": 5}).done()
 
 
 def test_a_message_with_an_id_that_no_request_can_have_is_sent():
     with contextlib.closing(wsclient.Client("ws://localhost/")) as client:
-        assert client._wsclient.core.table.check_free([1]) is None
+        assert client._wsclient.context.table.check_free([1]) is None
 
 
 def test_a_request_with_match_that_gives_up_its_position_is_not_offered_messages():
     client = wsclient.Client("ws://localhost/")
-    core = client._wsclient.core
-    request = core.requests.make({"method": "add"}, Deadline(None), match=bool)
-    core.requests.begin(request, Count(), timed=False)
-    written = core.table.new_connection(1)
-    assert request.payload_for(core.make_backend(written)) is not None
+    context = client._wsclient.context
+    request = context.requests.make({"method": "add"}, Deadline(None), match=bool)
+    context.requests.begin(request, Count(), timed=False)
+    written = context.table.new_connection(1)
+    assert request.payload_for(context.make_backend(written)) is not None
     assert written.matching() == [request]
-    core.table.drop_position(request)
+    context.table.drop_position(request)
     assert (written.matching(), written.in_flight) == ([], 0)
     client.close()
 
 
 def test_a_message_of_a_connection_that_has_ended_does_not_stay_in_the_queue():
     client = wsclient.Client("ws://localhost/")
-    core = client._wsclient.core
-    message = core.requests.encode_one_way("x", connection_number=1)
-    core.requests.queue(message, Deadline(None))
+    context = client._wsclient.context
+    message = context.requests.encode_one_way("x", connection_number=1)
+    context.requests.queue(message, Deadline(None))
     assert message.state == "lost"
-    request = core.requests.make({"method": "add"}, Deadline(None), connection_number=1)
+    request = context.requests.make({"method": "add"}, Deadline(None), connection_number=1)
     with pytest.raises(wsclient.ConnectionLost) as caught:
-        core.requests.begin(request, Count(), timed=False)
+        context.requests.begin(request, Count(), timed=False)
     assert caught.value.sent is False
-    assert core.queue.messages == 0
+    assert context.queue.messages == 0
     client.close()
 
 
@@ -260,16 +260,16 @@ def test_a_message_of_a_connection_that_has_ended_does_not_stay_in_the_queue():
 def test_the_first_of_two_events_decides_and_the_second_one_is_informed_of_it(first, second):
     """Both may have found the request before the other one ended it; their calls must not count twice."""
     client = wsclient.Client("ws://localhost/")
-    core = client._wsclient.core
-    request = core.requests.make({"method": "add"}, Deadline(None))
-    core.requests.begin(request, Count(), timed=False)
-    assert request.payload_for(core.make_backend(core.table.new_connection(1))) is not None
-    ENDINGS[first](core, request)
+    context = client._wsclient.context
+    request = context.requests.make({"method": "add"}, Deadline(None))
+    context.requests.begin(request, Count(), timed=False)
+    assert request.payload_for(context.make_backend(context.table.new_connection(1))) is not None
+    ENDINGS[first](context, request)
     reported = list(request.waiter.outcomes)
     assert len(reported) == (first != "cancel")
-    assert not ENDINGS[second](core, request)
+    assert not ENDINGS[second](context, request)
     assert request.waiter.outcomes == reported
-    assert sum(core.table.counts.values()) == 1
+    assert sum(context.table.counts.values()) == 1
     client.close()
 
 

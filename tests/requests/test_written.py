@@ -24,12 +24,12 @@ class Narrow(JsonRpc):
 class Half:
     """One of two connections of a client that does not run."""
 
-    def __init__(self, core, number):
-        self.core = core
+    def __init__(self, context, number):
+        self.context = context
         self.number = number
-        self.written = core.table.new_connection(number)
-        self.backend = core.make_backend(self.written)
-        self.router = core.make_router(None, self.written)
+        self.written = context.table.new_connection(number)
+        self.backend = context.make_backend(self.written)
+        self.router = context.make_router(None, self.written)
         self.router.release()
         self.progress = WriteProgress(number)
 
@@ -43,9 +43,9 @@ class Half:
 
     def ask(self, message=None, *, whole=True, **options):
         """Write a request for which a caller waits."""
-        request = self.core.requests.make(message or {"method": "a"}, Deadline(None), **options)
+        request = self.context.requests.make(message or {"method": "a"}, Deadline(None), **options)
         request.waiter = Waiter()
-        self.core.table.add(request, timed=False)
+        self.context.table.add(request, timed=False)
         self.write(request, whole=whole)
         return request
 
@@ -54,7 +54,7 @@ class Half:
 
     def end(self, *cut):
         self.progress.ended = True
-        self.core.requests.connection_ended(self.written, cut, GONE)
+        self.context.requests.connection_ended(self.written, cut, GONE)
 
 
 @pytest.fixture
@@ -65,23 +65,23 @@ def halves():
     def make(protocol=None):
         client = wsclient.Client("ws://localhost/", protocol=protocol or JsonRpc())
         clients.append(client)
-        core = client._wsclient.core
-        core.sender.connection_number = 2
-        return core, Half(core, 1), Half(core, 2)
+        context = client._wsclient.context
+        context.sender.connection_number = 2
+        return context, Half(context, 1), Half(context, 2)
 
     yield make
     for client in clients:
         client.close()
 
 
-def same_id(core, one, two):
+def same_id(context, one, two):
     """A request on each connection; both have the id 5."""
     requests = []
     for half in (one, two):
-        request = core.requests.make({"method": "a"}, Deadline(None))
+        request = context.requests.make({"method": "a"}, Deadline(None))
         request.waiter = Waiter()
-        core.table.add(request, timed=False)
-        assert core.table.assign_id(request, 5, half.written)
+        context.table.add(request, timed=False)
+        assert context.table.assign_id(request, 5, half.written)
         half.progress.taken = half.progress.sent = 1
         request.put_on(half.progress, 1)
         requests.append(request)
@@ -93,59 +93,59 @@ def reply(id, result):
 
 
 def test_a_reply_answers_the_request_of_its_own_connection(halves):
-    core, one, two = halves()
-    a, b = same_id(core, one, two)
+    context, one, two = halves()
+    a, b = same_id(context, one, two)
     two.receive(reply(5, "second"))
     assert (a.outcome, b.outcome) == (None, "ok")
     assert b.waiter.value == "second"
     assert (one.written.in_flight, two.written.in_flight) == (1, 0)
     one.receive(reply(5, "first"))
     assert a.waiter.value == "first"
-    assert core.counters.unmatched_replies == 0
+    assert context.counters.unmatched_replies == 0
 
 
 def test_a_reply_on_the_wrong_connection_is_late_and_answers_no_request(halves):
-    core, one, two = halves()
+    context, one, two = halves()
     request = one.ask()
     two.receive(reply(request.id, "of a server that was restarted"))
     assert request.outcome is None
-    assert core.counters.unmatched_replies == 1
+    assert context.counters.unmatched_replies == 1
     one.end()
     assert isinstance(request.waiter.error, wsclient.ConnectionLost)
-    three = Half(core, 3)
+    three = Half(context, 3)
     three.receive(reply(request.id, "too late"))
-    assert core.counters.unmatched_replies == 2
+    assert context.counters.unmatched_replies == 2
 
 
 def test_an_error_and_an_unusual_id_are_looked_up_on_their_own_connection(halves):
-    core, one, two = halves()
+    context, one, two = halves()
     request = one.ask({"method": "a", "id": 1.5})
     failure = '{"jsonrpc":"2.0","id":1.5,"error":{"code":1,"message":"no"}}'
     two.receive(failure)
     assert request.outcome is None
     one.receive(failure)
     assert isinstance(request.waiter.error, wsclient.RemoteError)
-    assert core.counters.unmatched_replies == 1
+    assert context.counters.unmatched_replies == 1
 
 
 @pytest.mark.parametrize("at", [None, 1e9])
 def test_in_fifo_order_an_interrupted_request_keeps_its_position_only_if_it_has_a_deadline(halves, at):
-    core, _, two = halves(Fifo())
+    context, _, two = halves(Fifo())
     request = two.ask("ask")
     request.deadline = Deadline(at)
-    assert core.requests.cancel(request, interrupted=True)
+    assert context.requests.cancel(request, interrupted=True)
     assert two.written.in_flight == 1
-    assert (not core.commands.drop) == (at is not None)
+    assert (not context.commands.drop) == (at is not None)
 
 
 def test_the_phase_of_a_time_out_tells_whether_the_server_may_have_the_request(halves):
-    core, one, _ = halves()
+    context, one, _ = halves()
     waiting, sent_before, cut = one.ask(), one.ask(idempotent=True), one.ask(idempotent=True, whole=False)
-    core.requests.time_out(waiting)
+    context.requests.time_out(waiting)
     one.end(cut)
-    assert core.queue.messages == 2  # the next connection will send both
-    core.requests.time_out(sent_before)
-    core.requests.time_out(cut)
+    assert context.queue.messages == 2  # the next connection will send both
+    context.requests.time_out(sent_before)
+    context.requests.time_out(cut)
     assert [one.waiter.error.phase for one in (waiting, sent_before, cut)] == ["waiting", "waiting", "queued"]
 
 
@@ -172,31 +172,31 @@ def test_replies_by_order_answer_the_oldest_request_of_their_connection(halves):
 
 
 def test_a_withdrawn_request_costs_the_connection_on_which_its_position_is_kept(halves):
-    core, one, two = halves(Fifo())
+    context, one, two = halves(Fifo())
     a, b = one.ask("a"), two.ask("b")
-    assert core.requests.cancel(a)
-    (number,) = core.commands.drop
+    assert context.requests.cancel(a)
+    (number,) = context.commands.drop
     assert number == 1
     two.receive("for b")
     assert b.waiter.value == "for b"
     one.end()
-    core.commands.drop.clear()
-    assert core.requests.cancel(two.ask("c"))
-    assert list(core.commands.drop) == [2]
+    context.commands.drop.clear()
+    assert context.requests.cancel(two.ask("c"))
+    assert list(context.commands.drop) == [2]
 
 
 def test_a_request_withdrawn_while_it_is_written_costs_its_own_connection(halves):
     """It has an id and no position yet."""
-    core, one, _ = halves(Fifo())
-    request = core.requests.make("a", Deadline(None))
-    core.table.add(request, timed=False)
+    context, one, _ = halves(Fifo())
+    request = context.requests.make("a", Deadline(None))
+    context.table.add(request, timed=False)
     assert request.payload_for(one.backend) is not None
-    assert core.requests.cancel(request)
-    assert list(core.commands.drop) == [1]
+    assert context.requests.cancel(request)
+    assert list(context.commands.drop) == [1]
 
 
 def test_the_end_of_a_connection_ends_or_returns_only_its_own_requests(halves):
-    core, one, two = halves()
+    context, one, two = halves()
     mine, repeated, tied = one.ask(), one.ask(idempotent=True), one.ask(idempotent=True, connection_number=1)
     cut = one.ask(whole=False)
     others = [two.ask(), two.ask(idempotent=True), two.ask(connection_number=2), two.ask(whole=False)]
@@ -204,35 +204,35 @@ def test_the_end_of_a_connection_ends_or_returns_only_its_own_requests(halves):
     assert mine.waiter.error.sent is True
     assert tied.waiter.error.sent is True
     assert [request.outcome for request in (repeated, cut, *others)] == [None] * 6
-    assert list(core.queue.entries) == [repeated, cut]
+    assert list(context.queue.entries) == [repeated, cut]
     assert (repeated.written_on, cut.written_on) == (None, None)
     assert [request.written_on for request in others] == [two.written] * 4
-    assert (one.written.in_flight, two.written.in_flight, core.table.in_flight) == (0, 4, 4)
-    for request in core.queue.take(2**20, None):
+    assert (one.written.in_flight, two.written.in_flight, context.table.in_flight) == (0, 4, 4)
+    for request in context.queue.take(2**20, None):
         two.write(request)
         two.receive(reply(request.id, "again"))
     for request in others:
         two.receive(reply(request.id, "first"))
     assert [request.outcome for request in (repeated, cut, *others)] == ["ok"] * 6
-    assert core.table.in_flight == 0
+    assert context.table.in_flight == 0
 
 
 def test_a_connection_that_is_closing_loses_only_its_own_written_requests(halves):
-    core, one, two = halves()
+    context, one, two = halves()
     a, repeated, b = one.ask(), one.ask(idempotent=True), two.ask()
-    core.requests.fail_written(one.written, GONE)
+    context.requests.fail_written(one.written, GONE)
     assert isinstance(a.waiter.error, wsclient.ConnectionLost)
     assert (repeated.outcome, b.outcome) == (None, None)
 
 
 def test_a_full_connection_leaves_the_room_of_the_other_one(halves):
-    core, one, two = halves(Narrow())
+    context, one, two = halves(Narrow())
     one.ask()
     last = one.ask()
     two.ask()
-    waiting = core.requests.make({"method": "a"}, Deadline(None))
-    core.table.add(waiting, timed=False)
-    core.requests.queue(waiting, Deadline(None))
+    waiting = context.requests.make({"method": "a"}, Deadline(None))
+    context.table.add(waiting, timed=False)
+    context.requests.queue(waiting, Deadline(None))
     assert not one.backend.has_room_for(waiting)
     assert not one.backend.ready()
     assert one.backend.take(2**20) == []
@@ -241,41 +241,41 @@ def test_a_full_connection_leaves_the_room_of_the_other_one(halves):
     one.receive(reply(last.id, "done"))
     assert one.backend.ready()
     assert two.backend.take(2**20) == [waiting]
-    assert core.table.in_flight == 2
+    assert context.table.in_flight == 2
 
 
 def test_an_id_of_the_caller_is_unique_in_the_client(halves):
-    core, one, two = halves()
+    context, one, two = halves()
     one.ask({"method": "a", "id": 7})
     with pytest.raises(ValueError, match="in flight already"):
         two.ask({"method": "a", "id": 7})
-    core.table.end_connection(one.written)
+    context.table.end_connection(one.written)
     with pytest.raises(ValueError, match="in flight already"):
         two.ask({"method": "a", "id": 7})
 
 
 def test_a_message_with_the_id_of_a_request_is_refused_on_the_connection_of_this_request(halves):
-    core, one, two = halves(wsclient.JsonId())
-    message = core.requests.encode_one_way({"id": 5, "method": "a"})
-    request = core.requests.make({"method": "a"}, Deadline(None))
-    core.table.add(request, timed=False)
-    assert core.table.assign_id(request, 5, one.written)
+    context, one, two = halves(wsclient.JsonId())
+    message = context.requests.encode_one_way({"id": 5, "method": "a"})
+    request = context.requests.make({"method": "a"}, Deadline(None))
+    context.table.add(request, timed=False)
+    assert context.table.assign_id(request, 5, one.written)
     assert message.payload_for(two.backend) is not None
     assert message.payload_for(one.backend) is None
     with pytest.raises(ValueError, match="in flight already"):
-        core.requests.encode_one_way({"id": 5, "method": "a"})
+        context.requests.encode_one_way({"id": 5, "method": "a"})
     one.end()
-    core.requests.encode_one_way({"id": 5, "method": "a"})
+    context.requests.encode_one_way({"id": 5, "method": "a"})
 
 
 def test_the_statistics_sum_up_the_requests_in_flight(halves):
-    core, one, two = halves()
+    context, one, two = halves()
     one.ask()
     two.ask()
     two.ask()
-    assert operations.stats(core).requests_in_flight == 3
+    assert operations.stats(context).requests_in_flight == 3
     one.end()
-    assert operations.stats(core).requests_in_flight == 2
+    assert operations.stats(context).requests_in_flight == 2
 
 
 def test_connections_that_have_ended_or_could_not_be_set_up_leave_nothing_in_the_table(server, monkeypatch):
@@ -292,11 +292,11 @@ def test_connections_that_have_ended_or_could_not_be_set_up_leave_nothing_in_the
     monkeypatch.setattr(Opener, "_deflater", deflater)
     at_once = wsclient.Reconnect(wait=tenacity.wait_none(), stop=tenacity.stop_after_attempt(5))
     with wsclient.connect(server.url, on_session=on_session, reconnect=at_once, retry_first=True) as client:
-        core = client._wsclient.core
+        context = client._wsclient.context
         assert (client.stats.failed_attempts, client.stats.connections) == (2, 1)
-        (first,) = core.table._connections
+        (first,) = context.table._connections
         client.reconnect()
         eventually(lambda: client.stats.connections == 2)
-        (second,) = core.table._connections
+        (second,) = context.table._connections
         assert (first.number, second.number) == (1, 2)
-    assert core.table._connections == ()
+    assert context.table._connections == ()

@@ -104,7 +104,7 @@ def main():
     over.set()
     answer = client.request({"method": "add", "params": [1, 2]}, timeout=LONG)["result"]
     client.flush(LONG)
-    core = client._wsclient.core
+    context = client._wsclient.context
     sent = collections.Counter(json.dumps(json.loads(m)["params"]) if m[0] == "{" else m for m in server.received)
     print(
         json.dumps(
@@ -114,9 +114,9 @@ def main():
                 "interrupts": interrupts,
                 "answer": answer,
                 "lost": [message for message in kept if message not in sent],
-                "plain": core.sender.writer.is_uncompressed_tcp,
+                "plain": context.sender.writer.is_uncompressed_tcp,
                 "sent twice": [message for message, count in sent.items() if count > 1],
-                "still waiting": len(core.table.everything()) + core.table.in_flight + core.queue.messages,
+                "still waiting": len(context.table.everything()) + context.table.in_flight + context.queue.messages,
                 "connections": client.stats.connections,
             }
         )

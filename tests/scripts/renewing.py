@@ -22,7 +22,7 @@ def main():
         for mark in map(int, marks):
             while client.stats.renewals < mark:
                 assert client.renew(wait=True, timeout=LONG)
-            eventually(lambda: client._wsclient.core.sender.retiring is None)
+            eventually(lambda: client._wsclient.context.sender.retiring is None)
             gc.collect()
             facts = {
                 "renewals": client.stats.renewals,
@@ -32,8 +32,8 @@ def main():
                 "resident": None if "coverage" in sys.modules else resident(),
                 "objects": None if "coverage" in sys.modules else len(gc.get_objects()),
                 "depths": sorted(depths),
-                "members": len(client._wsclient.core.subscriptions.members),
-                "owners": len(client._wsclient.core.subscriptions._owners),
+                "members": len(client._wsclient.context.subscriptions.members),
+                "owners": len(client._wsclient.context.subscriptions._owners),
                 "gaps": subscription.gaps,
             }
             print(json.dumps(facts), flush=True)

@@ -72,7 +72,7 @@ def test_a_written_message_can_not_be_cancelled(mute_server):
 def test_a_message_that_is_being_written_can_be_cancelled_once_it_is_back_in_the_queue(raw):
     client, peer = open_pair(raw, reconnect=NEVER)
     delivery = client.send(bytes(BIG))
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     assert not delivery.cancel()
     assert delivery.state == "queued"
     peer.reset()
@@ -94,7 +94,7 @@ def test_cancel_returns_true_if_the_message_is_not_sent_for_another_reason(waiti
 def test_cancel_ends_the_wait_for_the_message(unstarted):
     delivery = unstarted.send("x")
     waiter = start_call(delivery.wait)
-    eventually(lambda: unstarted._wsclient.core.changes.latches)
+    eventually(lambda: unstarted._wsclient.context.changes.latches)
     assert delivery.cancel()
     assert waiter.result(LONG) is False
 
@@ -103,7 +103,7 @@ def test_cancel_makes_room_for_a_sender_that_waits():
     client = wsclient.Client(URL, send_queue=wsclient.SendQueue(max_messages=1))
     old = client.send("old")
     new = start_call(lambda: client.send("new"))
-    eventually(lambda: client._wsclient.core.queue._room.latches)
+    eventually(lambda: client._wsclient.context.queue._room.latches)
     assert old.cancel()
     assert new.result(LONG).state == "queued"
     client.close()
@@ -147,7 +147,7 @@ def test_each_message_of_a_busy_client_is_either_cancelled_or_arrives(mute_serve
 def test_a_drain_ends_when_the_last_message_is_removed(waiting, remove):
     delivery = waiting.send("x")
     draining = start_call(lambda: waiting.drain(3600))
-    eventually(lambda: waiting._wsclient.core.commands.drain is not None)
+    eventually(lambda: waiting._wsclient.context.commands.drain is not None)
     assert remove(waiting, delivery)
     assert draining.result(LONG) is True
 
@@ -183,7 +183,7 @@ def test_clear_queue_ends_the_queued_requests(waiting, is_main):
         assert type(error) is wsclient.WebSocketClientError
         assert "clear_queue()" in str(error)
     assert waiting.stats.requests_failed == 2
-    assert not waiting._wsclient.core.table.everything()
+    assert not waiting._wsclient.context.table.everything()
 
 
 def test_a_batch_is_one_of_the_removed_messages():
@@ -198,11 +198,11 @@ def test_a_batch_is_one_of_the_removed_messages():
 def test_clear_queue_leaves_the_answers_to_the_server_and_a_waiting_ping(raw):
     client, peer = open_pair(raw, protocol=wsclient.JsonRpc(), handlers={"twice": lambda number: 2 * number})
     client.send(bytes(BIG))
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     peer.send_text('{"jsonrpc": "2.0", "id": 7, "method": "twice", "params": 4}')
     eventually(lambda: client.stats.queue_depth)
     flushing = start_call(lambda: client.flush(LONG))
-    eventually(lambda: client._wsclient.core.facts.awaited_marks)
+    eventually(lambda: client._wsclient.context.facts.awaited_marks)
     client.send("removed")
     assert client.clear_queue() == 1
     assert client.stats.queue_depth == 1
@@ -219,7 +219,7 @@ def test_clear_queue_makes_room_for_senders_that_wait():
     client = wsclient.Client(URL, send_queue=wsclient.SendQueue(max_messages=1))
     client.send("old")
     new = start_call(lambda: client.send("new"))
-    eventually(lambda: client._wsclient.core.queue._room.latches)
+    eventually(lambda: client._wsclient.context.queue._room.latches)
     assert client.clear_queue() == 1
     assert new.result(LONG).state == "queued"
     client.close()
@@ -267,14 +267,14 @@ def test_a_client_that_is_closing_sends_its_queue_and_refuses_to_clear_it(raw):
 def test_an_interrupt_of_clear_queue_leaves_each_request_queued_or_ended():
     for moment in itertools.count():
         client = wsclient.Client(URL)
-        core = client._wsclient.core
+        context = client._wsclient.context
         futures = [on_thread(lambda n=n: client.submit({"a": n}, timeout=None)) for n in range(2)]  # noqa: B023
         struck = strikes(moment, client.clear_queue)
         for future in futures:
             request = future._request
             assert request.queued is (request.stage not in ENDED)
         client.send("the queue still works")
-        assert core.queue.messages == len([entry for entry in core.queue.entries if entry.queued])
+        assert context.queue.messages == len([entry for entry in context.queue.entries if entry.queued])
         client.close()
         assert all(future.done() for future in futures)
         if not struck:

@@ -265,7 +265,7 @@ def test_a_hook_can_wait_for_a_confirmation_while_it_blocks_reading(raw, prove, 
 
     def on_message(client, message):
         if message == "first":
-            eventually(lambda: client._wsclient.core.facts.paused)
+            eventually(lambda: client._wsclient.context.facts.paused)
             proven.append(prove(client))
 
     queue = wsclient.ReceiveQueue(max_messages=2)
@@ -304,7 +304,7 @@ def test_after_an_interrupt_at_the_end_of_a_wait_for_a_confirmation_a_full_strea
         connection = server.opened.get(timeout=LONG)
         for _ in range(3):
             connection.send("x")
-        eventually(lambda: client._wsclient.core.facts.paused)
+        eventually(lambda: client._wsclient.context.facts.paused)
         stream.close()
 
 
@@ -314,7 +314,7 @@ def test_a_wait_for_a_message_ends_when_the_queue_drops_the_message(raw):
     reported = []
     waiting = threading.Thread(target=lambda: reported.append(delivery.wait()))
     waiting.start()
-    eventually(lambda: client._wsclient.core.changes.latches)
+    eventually(lambda: client._wsclient.context.changes.latches)
     client.send("new")
     waiting.join(LONG)
     assert reported == [False]
@@ -327,14 +327,14 @@ def test_frequent_waits_leave_no_pings_in_the_queue(raw):
     delivery = client.send("x")
     eventually(lambda: delivery.state == "written")
     stuck = client.send("y" * (8 * 2**20))
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     for _ in range(100):
         assert not delivery.wait(0)
         assert not stuck.wait(0)
         with pytest.raises(wsclient.RequestTimeout):
             client.flush(0.0001)
-    assert not [entry for entry in client._wsclient.core.queue.entries if entry.queued]
-    assert not client._wsclient.core.facts.awaited_marks
+    assert not [entry for entry in client._wsclient.context.queue.entries if entry.queued]
+    assert not client._wsclient.context.facts.awaited_marks
     client.close(timeout=0)
 
 
@@ -348,7 +348,7 @@ def test_a_drain_ends_with_the_last_request(mute_server, end):
         draining.start()
         if end == "cancel":
             # The I/O thread has checked, and sleeps until the drain's deadline.
-            eventually(lambda: client._wsclient.core.commands.sleeps_until < float("inf"))
+            eventually(lambda: client._wsclient.context.commands.sleeps_until < float("inf"))
             last.cancel()
         draining.join(LONG)
         assert done == [True]
@@ -375,11 +375,11 @@ def test_a_wait_for_a_confirmation_is_allowed_while_the_client_drains(raw):
 
 def test_a_position_in_the_reply_order_kept_beyond_its_deadline_ends_the_connection_without_other_events(raw):
     client, peer = open_pair(raw, protocol=wsclient.Fifo(), ping_interval=None)
-    core = client._wsclient.core
-    request = core.requests.make("ask", Deadline.after(SHORT, time.monotonic()))
-    core.requests.begin(request, None, timed=False)
-    core.sender.write_queued()
+    context = client._wsclient.context
+    request = context.requests.make("ask", Deadline.after(SHORT, time.monotonic()))
+    context.requests.begin(request, None, timed=False)
+    context.sender.write_queued()
     assert peer.receive_text() == "ask"
-    core.requests.cancel(request, interrupted=True)  # as an interrupt of request() does
+    context.requests.cancel(request, interrupted=True)  # as an interrupt of request() does
     assert peer.receive_frame()[0] == 8
     client.close(timeout=0)

@@ -43,8 +43,8 @@ def nothing_is_sent(client, peer):
 
 def end_pause(client):
     """Let the time of the pause pass."""
-    client._wsclient.core.sender.pause.ends[:] = [time.monotonic()]
-    client._wsclient.core.commands.wake()
+    client._wsclient.context.sender.pause.ends[:] = [time.monotonic()]
+    client._wsclient.context.commands.wake()
 
 
 @pytest.mark.parametrize("call", [lambda act: act(), on_thread], ids=["main thread", "another thread"])
@@ -61,7 +61,7 @@ def test_messages_are_held_back_until_the_end_of_the_pause_and_keep_their_order(
         assert [peer.receive_text() for _ in range(3)] == ["0", "1", "2"]
         peer.send_text(json.dumps(taken(peer)))
         assert future.result(LONG)["a"] == 1
-        assert not client._wsclient.core.sender.pause.ends
+        assert not client._wsclient.context.sender.pause.ends
         assert call(lambda: client.send("again")).wait(LONG)
 
 
@@ -158,7 +158,7 @@ def test_control_frames_and_what_the_protocol_sends_by_itself_go_on(raw):
             seen.add(message["type"])
             if "id" in message:
                 peer.send_text(json.dumps({"id": message["id"]}))
-        client._wsclient.core.protocol.heartbeat = None
+        client._wsclient.context.protocol.heartbeat = None
         client.reconnect("bye")
         while (frame := peer.receive_frame())[0] == 1:
             assert b"beat" in frame[1]
@@ -270,7 +270,7 @@ def test_flush_returns_when_the_message_before_it_is_removed_from_the_queue(raw,
             client.pause_sending(HOUR)
         remove = queue_message(client)
         flushing = start_call(lambda: client.flush(LONG))
-        eventually(lambda: client._wsclient.core.changes.latches)
+        eventually(lambda: client._wsclient.context.changes.latches)
         assert remove()
         opcode, payload = peer.receive_frame()
         assert opcode == 9

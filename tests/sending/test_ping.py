@@ -143,11 +143,11 @@ def test_a_ping_without_a_pong_reports_at_its_timeout_in_which_phase_it_was(raw)
     assert caught.value.phase == "waiting"
     for _ in range(16):
         client.send(b"x" * 2**20)
-    eventually(lambda: client._wsclient.core.sender.writer.blocked)
+    eventually(lambda: client._wsclient.context.sender.writer.blocked)
     with pytest.raises(wsclient.RequestTimeout, match="could not be written") as caught:
         client.ping(SHORT)
     assert caught.value.phase == "queued"
-    assert not client._wsclient.core.facts.awaited_marks
+    assert not client._wsclient.context.facts.awaited_marks
     client.close(timeout=0)
 
 
@@ -267,7 +267,7 @@ def test_a_pong_is_recognised_with_any_number_of_unanswered_pings(raw, few_are_r
             client.ping(0.02)
         assert caught.value.phase in ("waiting", "queued")
     call = start_call(lambda: client.ping(LONG))
-    eventually(lambda: any(mark.state == "written" for mark in list(client._wsclient.core.facts.awaited_marks)))
+    eventually(lambda: any(mark.state == "written" for mark in list(client._wsclient.context.facts.awaited_marks)))
     client.send("behind it")  # the newest ping is the one before this message
     payload = b""
     while (received := peer.receive_frame()) != (1, b"behind it"):
@@ -297,7 +297,7 @@ def test_flush_recognises_its_pong_with_any_number_of_unanswered_pings(raw, few_
     for _ in range(10):
         assert not delivery.wait(0.02)
     call = start_call(lambda: client.flush(LONG))
-    eventually(lambda: any(mark.state == "written" for mark in list(client._wsclient.core.facts.awaited_marks)))
+    eventually(lambda: any(mark.state == "written" for mark in list(client._wsclient.context.facts.awaited_marks)))
     client.send("behind it")
     payload = b""
     while (received := peer.receive_frame()) != (1, b"behind it"):

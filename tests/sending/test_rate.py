@@ -55,11 +55,11 @@ def opened(raw, burst, **options):
 
 def allow(client, messages=1):
     """Let the present connection send this many messages more."""
-    writer = client._wsclient.core.sender.writer
+    writer = client._wsclient.context.sender.writer
     for _ in range(messages):
         before = client.stats.messages_sent
         writer.bucket.ready_at = time.monotonic()
-        client._wsclient.core.commands.wake()
+        client._wsclient.context.commands.wake()
         eventually(lambda before=before: client.stats.messages_sent > before)
 
 
@@ -183,7 +183,7 @@ def test_a_second_burst_is_sent_only_after_the_time_that_the_rate_demands():
 
 def test_an_unused_rate_costs_nothing(server):
     with wsclient.connect(server.url) as client:
-        assert client._wsclient.core.sender.writer.bucket is None
+        assert client._wsclient.context.sender.writer.bucket is None
         assert client.request({"method": "add", "params": [1]}, timeout=LONG)["result"] == 1
 
 
@@ -282,7 +282,7 @@ def subscriptions(client, peer, count):
 def test_subscriptions_count_and_open_does_not_wait_for_them(raw):
     with opened(raw, 6, protocol=wsclient.JsonRpc()) as (client, peer):
         made = subscriptions(client, peer, 3)
-        client._wsclient.core.queue._bounds = only(2)  # for the next connection
+        client._wsclient.context.queue._bounds = only(2)  # for the next connection
         peer.reset()
         peer = raw.accept().upgrade()
         eventually(lambda: client.stats.connections == 2 and client.state is State.OPEN)
@@ -305,13 +305,13 @@ def test_a_heartbeat_passes_the_subscriptions_that_wait_to_be_requested_again(ra
     protocol = wsclient.JsonRpc()
     with opened(raw, 6, protocol=protocol) as (client, peer):
         made = subscriptions(client, peer, 3)
-        client._wsclient.core.queue._bounds = only(1)
+        client._wsclient.context.queue._bounds = only(1)
         protocol.heartbeat = (0.01, beat)
         peer.reset()
         peer = raw.accept().upgrade()
         assert taken(peer)["method"] == ASK["method"]
         eventually(lambda: client.state is State.OPEN)
-        eventually(lambda: len(client._wsclient.core.sender.writer.urgent.entries) == 3)
+        eventually(lambda: len(client._wsclient.context.sender.writer.urgent.entries) == 3)
         allow(client)
         assert taken(peer)["method"] == "beat"
         allow(client)
@@ -326,7 +326,7 @@ def test_only_one_heartbeat_waits_for_a_token(raw):
     beat = wsclient.Heartbeat(lambda: made.append(1) or "beat", 0.005)
     with opened(raw, 1, heartbeat=beat) as (client, peer):
         assert peer.receive_text() == "beat"
-        urgent = client._wsclient.core.sender.writer.urgent
+        urgent = client._wsclient.context.sender.writer.urgent
         eventually(lambda: urgent.entries)
         began = time.monotonic()
         eventually(lambda: time.monotonic() > began + SHORT)
@@ -351,20 +351,20 @@ def test_the_deadline_of_a_subscription_that_is_requested_again_begins_when_it_i
     """Otherwise those that wait for their turn longer than ``request_timeout`` would end."""
     with opened(raw, 4, protocol=wsclient.JsonRpc(), request_timeout=3600) as (client, peer):
         made = subscriptions(client, peer, 2)
-        client._wsclient.core.queue._bounds = only(1)
+        client._wsclient.context.queue._bounds = only(1)
         peer.reset()
         peer = raw.accept().upgrade()
         asked = taken(peer)
         eventually(lambda: client.state is State.OPEN)
-        requests = client._wsclient.core.table.everything()
+        requests = client._wsclient.context.table.everything()
         assert [request.deadline.seconds for request in requests] == [3600, None]
         allow(client)
         again = taken(peer)
         assert requests[1].deadline.seconds == 3600
-        assert requests[1] in [request for _, _, request in client._wsclient.core.table.timers]
+        assert requests[1] in [request for _, _, request in client._wsclient.context.table.timers]
         put(peer, reply(asked, "new 0"), reply(again, "new 1"))
         await_processed(peer)
-        assert not client._wsclient.core.table.everything()
+        assert not client._wsclient.context.table.everything()
         for subscription in made:
             subscription.close()
 
@@ -425,9 +425,9 @@ def test_heartbeats_and_answers_of_the_protocol_go_first_but_take_a_token(raw):
         client.send("queued")
         peer.send_text('{"type": "ping"}')
         await_processed(peer)
-        urgent = client._wsclient.core.sender.writer.urgent
+        urgent = client._wsclient.context.sender.writer.urgent
         eventually(lambda: len(urgent.entries) >= 2)
-        client._wsclient.core.protocol.heartbeat = None  # no further one
+        client._wsclient.context.protocol.heartbeat = None  # no further one
         await_processed(peer)
         left = len(urgent.entries)
         allow(client, left)
@@ -446,10 +446,10 @@ def test_reading_pauses_while_too_many_answers_wait_for_tokens(raw):
     with opened(raw, 1, protocol=Answering()) as (client, peer):
         for _ in range(MAX_ANSWERS // 2**16 + 2):
             peer.send_text("{}")
-        eventually(lambda: client._wsclient.core.facts.paused)
+        eventually(lambda: client._wsclient.context.facts.paused)
         for _ in range(3):
             allow(client)
-        eventually(lambda: not client._wsclient.core.facts.paused)
+        eventually(lambda: not client._wsclient.context.facts.paused)
 
 
 def subscribe_request():
@@ -531,7 +531,7 @@ def test_flush_waits_for_the_messages_and_names_the_rate_if_it_gives_up(raw):
             client.flush(0.02)
         assert caught.value.phase == "queued"
         flushing = start_call(lambda: client.flush(LONG))
-        eventually(lambda: client._wsclient.core.facts.awaited_marks)
+        eventually(lambda: client._wsclient.context.facts.awaited_marks)
         assert peer.receive_text() == "message 0"
         allow(client)
         assert peer.receive_text() == "message 1"
@@ -570,7 +570,7 @@ def test_a_sender_waits_for_room_until_the_next_message_is_sent(raw):
     with pytest.raises(wsclient.SendQueueFull):
         client.send("too late", timeout=0.02)
     sending = start_call(lambda: client.send("behind"))
-    eventually(lambda: client._wsclient.core.queue._room.latches)
+    eventually(lambda: client._wsclient.context.queue._room.latches)
     allow(client)
     sending.result(LONG)
     assert sent(client, peer, 1) == ["message 1"]
@@ -623,7 +623,7 @@ def test_no_sender_waits_and_the_io_thread_sleeps_until_the_next_token(raw, monk
         send_all(client, 50)
         assert time.monotonic() - began < SLACK
         assert sent(client, peer, 1) == ["message 0"]
-        commands, bucket = client._wsclient.core.commands, client._wsclient.core.sender.writer.bucket
+        commands, bucket = client._wsclient.context.commands, client._wsclient.context.sender.writer.bucket
         eventually(lambda: commands.sleeps_until == bucket.ready_at)
         monkeypatch.setattr(Poller, "wait", counting)
         threading.Event().wait(SHORT)

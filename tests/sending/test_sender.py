@@ -54,11 +54,11 @@ def sender():
     """The sender of a client that does not run: its first connection is replaced, its second one is the present one."""
     here, there = socket.socketpair()
     with here, there, contextlib.closing(wsclient.Client("ws://localhost/")) as client:
-        core = client._wsclient.core
-        core.sender.connection_number = 2
-        core.sender.retiring = Writer(Transport(here), core.make_backend(core.table.new_connection(1)))
-        yield core.sender
-        core.sender.retiring = None
+        context = client._wsclient.context
+        context.sender.connection_number = 2
+        context.sender.retiring = Writer(Transport(here), context.make_backend(context.table.new_connection(1)))
+        yield context.sender
+        context.sender.retiring = None
 
 
 class EndsMeanwhile(list):

@@ -41,16 +41,16 @@ class Ends:
         self.client = wsclient.Client(
             "ws://localhost/", protocol=protocol or wsclient.Fifo(), send_queue=wsclient.SendQueue(max_bytes=2**30)
         )
-        self.core = self.client._wsclient.core
-        self.queue, self.counters = self.core.queue, self.core.counters
+        self.context = self.client._wsclient.context
+        self.queue, self.counters = self.context.queue, self.context.counters
         self.wakeup = Wakeup()
-        self.core.commands.attach(self.wakeup)
-        self.written = self.core.table.new_connection(7)
-        self.writer = Writer(Transport(near), self.core.make_backend(self.written))
+        self.context.commands.attach(self.wakeup)
+        self.written = self.context.table.new_connection(7)
+        self.writer = Writer(Transport(near), self.context.make_backend(self.written))
         self.writer.is_open = True
 
     def close(self):
-        self.core.commands.attach(None)
+        self.context.commands.attach(None)
         self.wakeup.close()
         self.client.close()
 
@@ -64,7 +64,7 @@ class Ends:
     def ask(self, payload):
         """Queue a request for which a caller waits."""
         entry = request(payload)
-        self.core.table.add(entry, timed=False)
+        self.context.table.add(entry, timed=False)
         self.queue.put(entry, PASSED, [])
         return entry
 
@@ -113,7 +113,7 @@ def made(protocol=None):
     with near, far:
         ends = Ends(near, far, protocol)
         yield ends
-        ends.core.sender.writer = None
+        ends.context.sender.writer = None
         ends.close()
 
 
@@ -259,7 +259,7 @@ def test_entries_behind_an_urgent_close_frame_are_not_sent(ends):
 
 def test_a_request_that_has_ended_is_skipped(ends):
     a, b, c = ends.ask(b"a"), ends.ask(b"b"), ends.ask(b"c")
-    ends.core.table.end(b, FAILED)
+    ends.context.table.end(b, FAILED)
     ends.writer.flush()
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"a"), (1, b"c")]
     assert (a.state, b.position, c.state) == (WRITTEN, None, WRITTEN)
@@ -268,9 +268,9 @@ def test_a_request_that_has_ended_is_skipped(ends):
 def test_no_more_requests_are_written_than_the_limit_allows(ends):
     for payload in (b"a", b"b", b"c"):
         ends.ask(payload)
-    ends.core.protocol.max_in_flight = 2
+    ends.context.protocol.max_in_flight = 2
     ends.writer.flush()
-    assert (ends.queue.messages, ends.core.table.in_flight) == (1, 2)
+    assert (ends.queue.messages, ends.context.table.in_flight) == (1, 2)
     ends.writer.flush()
     assert ends.queue.messages == 1
 
@@ -430,7 +430,7 @@ def test_the_ping_of_the_keepalive_is_recognised_with_any_number_of_other_pings(
 def test_a_reply_that_arrives_before_its_write_is_recorded_is_matched(ends):
     entry = ends.ask(b"ask")
     entry.waiter = waiter = Waiter()
-    router = ends.core.make_router(ends.writer, ends.written)
+    router = ends.context.make_router(ends.writer, ends.written)
     with ends.writer._write_lock:  # like a writer between its send() and the record of it
         (taken,) = ends.writer._next_entries()
         assert taken.payload_for(ends.writer._backend) == b"ask"
@@ -470,12 +470,12 @@ def test_messages_behind_a_frame_that_could_not_be_built_are_returned_as_cut_off
 
 
 def test_in_fifo_order_a_cancelled_request_keeps_its_position_until_its_last_message(ends):
-    router = ends.core.make_router(ends.writer, ends.written)
+    router = ends.context.make_router(ends.writer, ends.written)
     first, second = ends.ask(b"first"), ends.ask(b"second")
     first.until = lambda message: message != "ack"
     first.waiter, second.waiter = Waiter(), Waiter()
     ends.writer.flush()
-    assert ends.core.table.end(first, TIMED_OUT)
+    assert ends.context.table.end(first, TIMED_OUT)
     for message in ("ack", "final of the first"):
         router.receive(message, len(message))
     assert second.waiter.value is None
@@ -484,12 +484,12 @@ def test_in_fifo_order_a_cancelled_request_keeps_its_position_until_its_last_mes
 
 
 def test_in_fifo_order_a_request_cancelled_by_its_own_until_does_not_end_the_connection(ends):
-    router = ends.core.make_router(ends.writer, ends.written)
+    router = ends.context.make_router(ends.writer, ends.written)
     entry = ends.ask(b"ask")
-    entry.until = lambda message: ends.core.table.end(entry, CANCELLED) and False
+    entry.until = lambda message: ends.context.table.end(entry, CANCELLED) and False
     ends.writer.flush()
     router.receive("ack", 3)
-    assert ends.core.table.holds_position(entry)
+    assert ends.context.table.holds_position(entry)
 
 
 # --- direct writes ----------------------------------------------------------------------------------------------------
@@ -506,7 +506,7 @@ def written_directly(ends, entry, way=None):
     way = way or {"alone": False, "in_main": False}
     gone = ends.writer.write_now(entry, **way)
     if way["in_main"] and ends.woken():
-        ends.core.changes.announce()
+        ends.context.changes.announce()
         on_thread(ends.writer.flush)
     return gone
 
@@ -546,10 +546,10 @@ def test_a_message_is_queued_if_other_entries_are_before_it(ends, why, way):
 
 
 def test_direct_writes_obey_the_limit_of_requests_in_flight(ends, way):
-    ends.core.protocol.max_in_flight = 1
+    ends.context.protocol.max_in_flight = 1
     first, second = request(b"1"), request(b"2")
     for entry in (first, second):
-        ends.core.table.add(entry, timed=False)
+        ends.context.table.add(entry, timed=False)
     assert written_directly(ends, first, way)
     assert not written_directly(ends, second, way)
     assert written_directly(ends, text("no request"), way)
@@ -586,76 +586,76 @@ def test_a_full_socket_and_a_broken_one_are_detected_at_once(way):
 
 
 def test_a_direct_write_notifies_threads_that_wait_for_progress(ends, way):
-    with ends.core.changes.watch() as latch:
+    with ends.context.changes.watch() as latch:
         assert written_directly(ends, text("now"), way)
         assert latch.wait(PASSED)
 
 
 def test_messages_with_a_connection_number_or_an_expiry_are_not_written_directly(ends):
-    ends.core.sender.writer, ends.core.sender.connection_number = ends.writer, 7
+    ends.context.sender.writer, ends.context.sender.connection_number = ends.writer, 7
     bound = text("bound")
     bound.connection_number = 7
-    assert not on_thread(lambda: ends.core.sender.write_now(bound))
+    assert not on_thread(lambda: ends.context.sender.write_now(bound))
     fleeting = text("fleeting")
     fleeting.expires_at = 0.0
-    assert not on_thread(lambda: ends.core.sender.write_now(fleeting))
-    assert on_thread(lambda: ends.core.sender.write_now(text("other")))
-    ends.core.sender.writer = None
-    assert not on_thread(lambda: ends.core.sender.write_now(text("nowhere")))
+    assert not on_thread(lambda: ends.context.sender.write_now(fleeting))
+    assert on_thread(lambda: ends.context.sender.write_now(text("other")))
+    ends.context.sender.writer = None
+    assert not on_thread(lambda: ends.context.sender.write_now(text("nowhere")))
 
 
 def test_a_request_with_more_requests_behind_it_waits_for_them(ends):
-    ends.core.sender.writer, ends.core.sender.connection_number = ends.writer, 7
+    ends.context.sender.writer, ends.context.sender.connection_number = ends.writer, 7
     first, second = request(b"1"), request(b"2")
-    on_thread(lambda: ends.core.requests.begin(first, None, timed=False, more=True))
+    on_thread(lambda: ends.context.requests.begin(first, None, timed=False, more=True))
     assert ends.queue.messages == 1
-    on_thread(lambda: ends.core.requests.begin(second, None, timed=False, more=False))
+    on_thread(lambda: ends.context.requests.begin(second, None, timed=False, more=False))
     assert (first.state, second.state, ends.queue.messages) == (WRITTEN, WRITTEN, 0)
     assert [ends.peer.receive_frame()[1] for _ in range(2)] == [b"1", b"2"]
-    ends.core.sender.writer = None
+    ends.context.sender.writer = None
 
 
 def test_a_sender_with_a_full_queue_waits_for_the_thread_that_holds_the_write_lock(ends, monkeypatch):
     """The I/O thread holds the write lock, and cannot continue while the sender holds the interpreter."""
     monkeypatch.setattr(writer, "_MOMENT", LONG)
-    ends.core.sender.writer = ends.writer
+    ends.context.sender.writer = ends.writer
     with ends.writer._write_lock:
         ends.put("a", "b")
         monkeypatch.setattr(type(ends.queue), "over_half_full", True)
-        leaving = threading.Thread(target=ends.core.sender.defer_write)
+        leaving = threading.Thread(target=ends.context.sender.defer_write)
         leaving.start()
         leaving.join(SHORT)
         assert leaving.is_alive()
     leaving.join(LONG)
     assert [ends.peer.receive_frame() for _ in range(2)] == [(1, b"a"), (1, b"b")]
-    ends.core.sender.writer = None
+    ends.context.sender.writer = None
 
 
 @contextlib.contextmanager
 def ends_with_replies():
     """Replies are correlated by their ids, and the client has a connection."""
     with made(wsclient.JsonId()) as ends:
-        ends.core.sender.writer, ends.core.sender.connection_number = ends.writer, 7
+        ends.context.sender.writer, ends.context.sender.connection_number = ends.writer, 7
         yield ends
 
 
 def send(ends):
-    ends.core.sender.write_now(text("first"))
+    ends.context.sender.write_now(text("first"))
 
 
 def ask(ends):
-    entry = ends.core.requests.make({"ask": 1}, PASSED)
+    entry = ends.context.requests.make({"ask": 1}, PASSED)
     try:
-        ends.core.requests.begin(entry, None, timed=False)
+        ends.context.requests.begin(entry, None, timed=False)
     except BaseException:  # as request() does
-        ends.core.requests.withdraw(entry, interrupted=True)
+        ends.context.requests.withdraw(entry, interrupted=True)
         raise
 
 
 def written_in_main(ends, **options):
-    entry = ends.core.requests.make({"ask": 1}, PASSED, **options)
-    ends.core.table.add(entry, timed=False)
-    return ends.core.sender.write_now(entry)
+    entry = ends.context.requests.make({"ask": 1}, PASSED, **options)
+    ends.context.table.add(entry, timed=False)
+    return ends.context.sender.write_now(entry)
 
 
 def test_the_main_thread_writes_if_an_interrupt_leaves_nothing_unfinished(ends):
@@ -667,11 +667,11 @@ def test_the_main_thread_writes_if_an_interrupt_leaves_nothing_unfinished(ends):
             assert not written_in_main(plain)
             setattr(plain.writer, part, True)
         assert written_in_main(plain)
-        plain.core.sender.replies_in_order = True
+        plain.context.sender.replies_in_order = True
         assert not written_in_main(plain)
-    ends.core.sender.writer = ends.writer
-    assert not ends.core.sender.write_now(text("by order"))
-    ends.core.sender.writer = None
+    ends.context.sender.writer = ends.writer
+    assert not ends.context.sender.write_now(text("by order"))
+    ends.context.sender.writer = None
 
 
 def test_a_thread_that_has_used_the_last_token_wakes_the_io_thread_for_the_messages_behind(ends):
@@ -683,7 +683,7 @@ def test_a_thread_that_has_used_the_last_token_wakes_the_io_thread_for_the_messa
     assert ends.queue.messages == 1
     at = ends.writer.bucket.ready_at
     assert ends.writer.continues_at(at - 1) == at
-    ends.core.commands.sleeps_until = at  # the I/O thread knows
+    ends.context.commands.sleeps_until = at  # the I/O thread knows
     on_thread(ends.writer.flush)
     assert not ends.woken()
     ends.writer.blocked = True
@@ -702,54 +702,54 @@ def test_a_thread_that_finds_the_pause_over_wakes_the_io_thread_whatever_its_las
     """It has found no work a moment before, since the pause was not over. The I/O thread no longer sees the pause, so
     its next wait does not consider the message.
     """
-    ends.core.sender.pause.begin(time.monotonic())
+    ends.context.sender.pause.begin(time.monotonic())
     ends.put("a")
-    ends.core.commands.sleeps_until = 0.0  # its last wait is over, and it has found no message
+    ends.context.commands.sleeps_until = 0.0  # its last wait is over, and it has found no message
     ends.writer.continue_later()
-    assert not ends.core.sender.pause.ends
+    assert not ends.context.sender.pause.ends
     assert ends.woken()
 
 
 def test_a_text_about_the_pause_leaves_its_end_to_a_thread_that_writes(ends):
     """Otherwise a thread that has queued a message during the pause would not see that there was one."""
-    ends.core.sender.pause.begin(time.monotonic())
-    assert ends.core.sender.why_held() is None
-    assert ends.core.sender.pause.ends
+    ends.context.sender.pause.begin(time.monotonic())
+    assert ends.context.sender.why_held() is None
+    assert ends.context.sender.pause.ends
 
 
 def test_messages_that_wait_for_something_else_than_a_token_do_not_keep_the_io_thread_awake(ends):
     ends.writer.bucket = TokenBucket(1e-4, 5)
     for payload in (b"a", b"b"):
         ends.ask(payload)
-    ends.core.protocol.max_in_flight = 1
+    ends.context.protocol.max_in_flight = 1
     on_thread(ends.writer.flush)
-    assert (ends.queue.messages, ends.core.table.in_flight) == (1, 1)
+    assert (ends.queue.messages, ends.context.table.in_flight) == (1, 1)
     now = time.monotonic()
     assert ends.writer.continues_at(now) == math.inf
     assert not ends.woken()
-    ends.core.protocol.max_in_flight = 2
+    ends.context.protocol.max_in_flight = 2
     assert ends.writer.continues_at(now) == now
     with ends.writer._write_lock:  # this thread continues afterwards
         assert ends.writer.continues_at(now) == math.inf
 
 
 def test_the_main_thread_wakes_the_io_thread_to_write_what_is_queued(ends):
-    ends.core.sender.writer = ends.writer
+    ends.context.sender.writer = ends.writer
     (entry,) = ends.put("queued")
-    ends.core.sender.write_queued()
+    ends.context.sender.write_queued()
     assert entry.state == QUEUED
     assert ends.woken()
-    on_thread(ends.core.sender.write_queued)
+    on_thread(ends.context.sender.write_queued)
     assert entry.state == WRITTEN
     assert not ends.woken()
-    ends.core.sender.writer = None
+    ends.context.sender.writer = None
 
 
 def test_a_direct_write_wakes_the_thread_that_drains():
     with ends_with_replies() as ends:
         send(ends)
         assert not ends.woken()
-        ends.core.commands.drain = PASSED
+        ends.context.commands.drain = PASSED
         send(ends)
         assert ends.woken()
 
@@ -838,8 +838,8 @@ def test_an_interrupt_at_any_call_of_the_main_thread_leaves_a_message_written_or
             assert len(received) <= 2
             assert ends.counters.messages_sent == len(received)
             if struck:
-                assert not ends.core.table.waiting
-                assert not ends.core.table.in_flight
+                assert not ends.context.table.waiting
+                assert not ends.context.table.in_flight
             seen.add((struck, len(received)))
             if not struck:
                 break

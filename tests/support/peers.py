@@ -116,17 +116,17 @@ def close_now(client):
 
 def has_no_entries(client):
     """Whether no table contains a request, stream or subscription."""
-    core = client._wsclient.core
+    context = client._wsclient.context
     return not (
-        core.table.unfinished
-        or core.table.everything()
-        or core.table.in_flight
-        or core.table._by_caller_key
-        or core.subscriptions.events
-        or core.subscriptions.members
-        or core.subscriptions._owners
-        or core.subscriptions.unrouted
-        or core.streams._open(core.streams.fed)
+        context.table.unfinished
+        or context.table.everything()
+        or context.table.in_flight
+        or context.table._by_caller_key
+        or context.subscriptions.events
+        or context.subscriptions.members
+        or context.subscriptions._owners
+        or context.subscriptions.unrouted
+        or context.streams._open(context.streams.fed)
     )
 
 

@@ -63,7 +63,7 @@ def answered_close(peer):
 
 def is_alone(client):
     """Whether no replaced connection is served any more."""
-    return client._wsclient.core.sender.retiring is None
+    return client._wsclient.context.sender.retiring is None
 
 
 def await_alone(client):

@@ -169,7 +169,7 @@ def test_a_log_filter_that_raises_in_a_forked_child_does_not_prevent_the_cleanup
 def test_a_copy_of_a_client_in_a_forked_child_refuses_calls_and_closes_no_stream(server):
     with wsclient.connect(server.url) as client:
         stream = client.listen()
-        guard = client._wsclient.core.guard
+        guard = client._wsclient.context.guard
         guard.forked = True
         with pytest.raises(wsclient.ForkedClient, match=r"send\(\): the client .* belongs to the parent process"):
             client.send("x")

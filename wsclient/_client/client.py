@@ -52,7 +52,7 @@ _Function = TypeVar("_Function", bound=Callable[[Any], Any])
 class Parts(NamedTuple):
     """The internal objects of a client."""
 
-    core: ClientContext
+    context: ClientContext
     lifecycle: Lifecycle
 
 
@@ -138,17 +138,17 @@ class Client:
         values = checked_options(options)
         settings = make_settings(url, values)
         protocol: Protocol = values["protocol"]
-        core = ClientContext(settings, protocol)
+        context = ClientContext(settings, protocol)
         for method, function in values["handlers"].items():
-            core.handlers.handle(method, function, 0)
+            context.handlers.handle(method, function, 0)
         # Last, so that the protocol can be used for another client if an option is refused.
         protocol._serve(settings.codec, settings.network.limits.max_batch)
         try:
-            check_encodable(settings.heartbeat, core.requests)
+            check_encodable(settings.heartbeat, context.requests)
         except BaseException:
             del protocol.json  # it serves no client
             raise
-        object.__setattr__(self, "_wsclient", Parts(core, Lifecycle(core, values["reconnect"])))
+        object.__setattr__(self, "_wsclient", Parts(context, Lifecycle(context, values["reconnect"])))
         for hook in HOOKS:
             self._set_hook(hook, values[hook])
 
@@ -184,9 +184,9 @@ class Client:
         """
         with self:
             self.wait_closed()
-        core = self._wsclient.core
-        if core.state.current is State.FAILED:
-            raise ClientClosed(f"The client failed: {core.state.error}") from core.state.error
+        context = self._wsclient.context
+        if context.state.current is State.FAILED:
+            raise ClientClosed(f"The client failed: {context.state.error}") from context.state.error
 
     def __enter__(self) -> Self:
         return self.start()
@@ -205,7 +205,7 @@ class Client:
         Raises:
             ClientClosed: the client is not running.
         """
-        operations.reconnect(self._wsclient.core, reason)
+        operations.reconnect(self._wsclient.context, reason)
 
     def renew(self, reason: str = "", *, wait: bool = False, timeout: float = 30) -> bool:
         """Replace the connection by a new one without a gap.
@@ -234,7 +234,7 @@ class Client:
                 ``sock`` is a socket.
             WouldDeadlock: ``wait=True`` on the I/O thread.
         """
-        return operations.renew(self._wsclient.core, reason, timeout, wait=wait)
+        return operations.renew(self._wsclient.context, reason, timeout, wait=wait)
 
     def drain(self, timeout: float = 30, *, wait: bool = True) -> bool:
         """Refuse new work, finish what is queued and in flight, and close.
@@ -287,7 +287,7 @@ class Client:
             ClientClosed: ``state`` is ``State.OPEN`` and the client failed.
             WouldDeadlock: called on the I/O thread.
         """
-        return operations.wait_until(self._wsclient.core, state, timeout)
+        return operations.wait_until(self._wsclient.context, state, timeout)
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until the client is closed or failed; False if the timeout passed first.
@@ -295,7 +295,7 @@ class Client:
         Raises:
             WouldDeadlock: called on the I/O thread.
         """
-        self._wsclient.core.guard.check_may_wait("wait_closed()", "Look at .state instead.")
+        self._wsclient.context.guard.check_may_wait("wait_closed()", "Look at .state instead.")
         return self._wsclient.lifecycle.join(Deadline.after(timeout, time.monotonic()))
 
     # --- requests -----------------------------------------------------------------------------------------------------
@@ -337,23 +337,23 @@ class Client:
         For a batch, the first error is raised when all its requests have ended. The attribute ``.results`` of the error
         contains the outcome of each request.
         """
-        core = self._wsclient.core
-        guard = core.guard
+        context = self._wsclient.context
+        guard = context.guard
         if guard.forked or guard.io_ident == get_ident() or this_thread.inside():
             guard.check_may_wait("request()", operations.INSTEAD)
-        if core.state.current is not _OPEN:
+        if context.state.current is not _OPEN:
             guard.check_started("request()")
-        number = None if core.hooks.connection_number is None else core.hooks.connection_of_caller()
-        request = core.requests.prepare(message, timeout, match, until, idempotent, number)
+        number = None if context.hooks.connection_number is None else context.hooks.connection_of_caller()
+        request = context.requests.prepare(message, timeout, match, until, idempotent, number)
         waiter = Waiter()
         try:
-            core.requests.begin(request, waiter, timed=False)
-            if core.facts.paused:
-                core.commands.wake()  # the reply must be read even if receive queues are full
+            context.requests.begin(request, waiter, timed=False)
+            if context.facts.paused:
+                context.commands.wake()  # the reply must be read even if receive queues are full
             if not waiter.wait(request.deadline):
-                operations.give_up(core, request, waiter)
+                operations.give_up(context, request, waiter)
         except BaseException:
-            core.requests.withdraw(request, interrupted=True)
+            context.requests.withdraw(request, interrupted=True)
             raise
         try:
             if waiter.error is not None:
@@ -383,7 +383,7 @@ class Client:
         Raises:
             As ``request``, for errors that are known at once; the future raises the others.
         """
-        return operations.submit(self._wsclient.core, message, timeout, match, until, idempotent)
+        return operations.submit(self._wsclient.context, message, timeout, match, until, idempotent)
 
     def request_many(
         self,
@@ -408,7 +408,7 @@ class Client:
         Raises:
             Exception: the errors of ``request``.
         """
-        return operations.request_many(self._wsclient.core, messages, timeout, return_exceptions, idempotent)
+        return operations.request_many(self._wsclient.context, messages, timeout, return_exceptions, idempotent)
 
     def call(
         self, method: str, params: Any = None, *, timeout: float | None = DEFAULT, idempotent: bool = False
@@ -428,7 +428,7 @@ class Client:
             TypeError: the protocol has no methods.
             Exception: the other errors of ``request``.
         """
-        message = operations.call_message(self._wsclient.core, method, params, notify=False)
+        message = operations.call_message(self._wsclient.context, method, params, notify=False)
         # Not `self.request`: a subclass may override it, for messages of another form.
         return Client.request(self, message, timeout=timeout, idempotent=idempotent)
 
@@ -439,8 +439,8 @@ class Client:
             TypeError: the protocol has no methods.
             Exception: the other errors of ``send``.
         """
-        core = self._wsclient.core
-        return operations.send(core, operations.call_message(core, method, params, notify=True), None, None)
+        context = self._wsclient.context
+        return operations.send(context, operations.call_message(context, method, params, notify=True), None, None)
 
     # --- sending and receiving ----------------------------------------------------------------------------------------
 
@@ -470,7 +470,7 @@ class Client:
             ClientClosed: the client is closed, failed or draining.
             TypeError, ValueError: the message can't be encoded, or a request with its id is in flight.
         """
-        return operations.send(self._wsclient.core, message, timeout, expires)
+        return operations.send(self._wsclient.context, message, timeout, expires)
 
     def flush(self, timeout: float = 10) -> None:
         """Wait until the messages that are queued now are written and, if pings are on, proven to have arrived.
@@ -484,8 +484,10 @@ class Client:
             ClientClosed: the client is not running.
             WouldDeadlock: called on the I/O thread.
         """
-        self._wsclient.core.guard.check_may_wait("flush()", "Look at the state of the delivery that send() returned.")
-        self._wsclient.core.acknowledgements.flush(check_seconds("timeout", timeout, zero=True))
+        self._wsclient.context.guard.check_may_wait(
+            "flush()", "Look at the state of the delivery that send() returned."
+        )
+        self._wsclient.context.acknowledgements.flush(check_seconds("timeout", timeout, zero=True))
 
     def ping(self, timeout: float = 10) -> float:
         """Send a ping before everything that is queued, and wait for its pong; also if ``ping_interval`` is None.
@@ -506,8 +508,8 @@ class Client:
             ClientClosed: the client is not running, or was closed before it had a connection.
             WouldDeadlock: called on the I/O thread.
         """
-        self._wsclient.core.guard.check_may_wait("ping()", "Look at .latency instead.")
-        return self._wsclient.core.acknowledgements.ping(check_seconds("timeout", timeout, zero=True))
+        self._wsclient.context.guard.check_may_wait("ping()", "Look at .latency instead.")
+        return self._wsclient.context.acknowledgements.ping(check_seconds("timeout", timeout, zero=True))
 
     def pause_sending(self, seconds: float) -> None:
         """Hold back all messages of the queue, for example because the server has asked for a pause.
@@ -528,7 +530,7 @@ class Client:
             TypeError, ValueError: the length is not a valid number of seconds.
             ClientClosed: the client is closed or failed.
         """
-        operations.pause_sending(self._wsclient.core, seconds)
+        operations.pause_sending(self._wsclient.context, seconds)
 
     def clear_queue(self) -> int:
         """Remove all messages from the send queue; they are not sent.
@@ -544,7 +546,7 @@ class Client:
             ClientClosed: the client is closed or failed, or is being closed.
             WouldDeadlock: called by a function that interrupted its own thread inside the client, such as a finalizer.
         """
-        return operations.clear_queue(self._wsclient.core)
+        return operations.clear_queue(self._wsclient.context)
 
     def listen(
         self,
@@ -567,7 +569,7 @@ class Client:
         Returns:
             A stream: iterate over it, or ``get(timeout)``; close it, or use it in a ``with`` block.
         """
-        return stream_operations.listen(self._wsclient.core, match, maxsize, overflow, key)
+        return stream_operations.listen(self._wsclient.context, match, maxsize, overflow, key)
 
     def stream(
         self,
@@ -597,7 +599,7 @@ class Client:
         Raises:
             As ``submit``, for errors that are known at once.
         """
-        return stream_operations.stream(self._wsclient.core, message, until, timeout, maxsize, overflow)
+        return stream_operations.stream(self._wsclient.context, message, until, timeout, maxsize, overflow)
 
     def subscribe(
         self,
@@ -660,7 +662,7 @@ class Client:
             Exception: the other errors of ``request``.
         """
         return stream_operations.subscribe(
-            self._wsclient.core,
+            self._wsclient.context,
             message,
             match,
             unsubscribe,
@@ -696,8 +698,8 @@ class Client:
         Returns:
             A ``Registration``, whose ``remove()`` ends it; or the decorator.
         """
-        self._wsclient.core.guard.check_fork("on()")
-        handlers = self._wsclient.core.handlers
+        self._wsclient.context.guard.check_fork("on()")
+        handlers = self._wsclient.context.handlers
         if fn is DEFAULT:
             return partial(_decorated, handlers.on, topic, workers)
         return Registration(handlers.remove, topic, handlers.on(topic, fn, workers))
@@ -732,8 +734,8 @@ class Client:
         Raises:
             ValueError: the method already has a handler.
         """
-        self._wsclient.core.guard.check_fork("handle()")
-        handlers = self._wsclient.core.handlers
+        self._wsclient.context.guard.check_fork("handle()")
+        handlers = self._wsclient.context.handlers
         if fn is DEFAULT:
             return partial(_decorated, handlers.handle, method, workers)
         return Registration(handlers.remove_method, method, handlers.handle(method, fn, workers))
@@ -743,23 +745,23 @@ class Client:
     @property
     def state(self) -> State:
         """The current state of the client."""
-        core = self._wsclient.core
-        return State.CLOSED if core.guard.forked else core.state.current
+        context = self._wsclient.context
+        return State.CLOSED if context.guard.forked else context.state.current
 
     @property
     def stats(self) -> Stats:
         """Counters, and a few present values; see ``Stats``."""
-        return operations.stats(self._wsclient.core)
+        return operations.stats(self._wsclient.context)
 
     @property
     def latency(self) -> float | None:
         """Seconds from the last answered ping to its pong; None before the first pong."""
-        return self._wsclient.core.counters.rtt_last
+        return self._wsclient.context.counters.rtt_last
 
     @property
     def last_disconnect(self) -> Disconnect | None:
         """How the last connection ended; None before the first end. A renewal does not change it."""
-        return self._wsclient.core.facts.last
+        return self._wsclient.context.facts.last
 
     @property
     def last_error(self) -> BaseException | None:
@@ -768,15 +770,15 @@ class Client:
         None before the first attempt has failed, and again once a connection is open. ``last_disconnect`` describes how
         the last open connection ended.
         """
-        core = self._wsclient.core
-        failure = core.facts.failure
-        return core.state.error or (None if failure is None else failure[0])
+        context = self._wsclient.context
+        failure = context.facts.failure
+        return context.state.error or (None if failure is None else failure[0])
 
     @property
     def connection(self) -> ConnectionInfo | None:
         """Facts about the open connection (addresses, TLS, compression...); None while none is open."""
-        core = self._wsclient.core
-        return None if core.guard.forked else core.facts.connection
+        context = self._wsclient.context
+        return None if context.guard.forked else context.facts.connection
 
     @property
     def memo(self) -> dict[str, Any]:
@@ -786,16 +788,16 @@ class Client:
         may use it; the program coordinates its own threads. ``client.memo |= {...}`` changes it too; another dict can't
         be assigned.
         """
-        return self._wsclient.core.memo
+        return self._wsclient.context.memo
 
     @memo.setter
     def memo(self, memo: dict[str, Any]) -> None:
-        self._wsclient.core.check_memo(memo)
+        self._wsclient.context.check_memo(memo)
 
     @property
     def protocol(self) -> Protocol:
         """The message protocol."""
-        return self._wsclient.core.protocol
+        return self._wsclient.context.protocol
 
     # --- hooks, to override -------------------------------------------------------------------------------------------
 
@@ -804,7 +806,7 @@ class Client:
 
     def on_reconnect(self) -> None:
         """A later connection is open; by default the same as ``on_open``."""
-        hook = self._wsclient.core.hooks.get("on_open")
+        hook = self._wsclient.context.hooks.get("on_open")
         if hook is not None:
             hook()
 
@@ -815,7 +817,7 @@ class Client:
             reason: that of ``renew()``; ``"every"``, ``"expiry"`` or ``"on"`` for the option of ``Renew`` that was the
                 trigger; or ``"quiet"``, see the option of that name.
         """
-        hooks = self._wsclient.core.hooks
+        hooks = self._wsclient.context.hooks
         hook = hooks.get("on_reconnect") or hooks.get("on_open")
         if hook is not None:
             hook()
@@ -861,7 +863,7 @@ class Client:
 
     def _set_hook(self, name: str, function: Callable[..., object] | None) -> None:
         """Set the function of a hook; None restores the method of the class."""
-        hooks = self._wsclient.core.hooks
+        hooks = self._wsclient.context.hooks
         check_callable(name, function)
         if function is not None:
             object.__setattr__(self, name, function)
@@ -894,8 +896,8 @@ class Client:
         )
 
     def __repr__(self) -> str:
-        core = self._wsclient.core
-        return f"<{type(self).__name__} {core.settings.name!r} {self.state.value} {core.settings.shown_url}>"
+        context = self._wsclient.context
+        return f"<{type(self).__name__} {context.settings.name!r} {self.state.value} {context.settings.shown_url}>"
 
 
 Client.__init__.__signature__ = signature("self", returns="None")  # type: ignore[attr-defined]

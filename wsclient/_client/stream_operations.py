@@ -31,32 +31,32 @@ __all__ = ["listen", "stream", "subscribe"]
 
 
 def listen(
-    core: ClientContext,
+    context: ClientContext,
     match: Callable[[Any], bool] | None,
     maxsize: int | None,
     overflow: Overflow,
     key: Callable[[Any], Any] | None,
 ) -> Stream:
     """See ``Client.listen``."""
-    core.guard.check("listen()")
+    context.guard.check("listen()")
     stream = Stream(
-        _inbox(core, maxsize, overflow, key),
+        _inbox(context, maxsize, overflow, key),
         match=check_callable("match", match),
         key=check_callable("key", key),
-        reader_closed=core.streams.discard,
-        check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
-        log=core.log,
-        is_forked=core.guard.is_forked,
+        reader_closed=context.streams.discard,
+        check=partial(context.guard.check_may_wait, instead="Use on_message instead."),
+        log=context.log,
+        is_forked=context.guard.is_forked,
     )
-    core.streams.add(stream)
-    if core.state.current in FINAL:
+    context.streams.add(stream)
+    if context.state.current in FINAL:
         stream.close()
-        raise core.guard.closed_error("listen()")
+        raise context.guard.closed_error("listen()")
     return stream
 
 
 def stream(
-    core: ClientContext,
+    context: ClientContext,
     message: Any,
     until: Callable[[Any], bool] | None,
     timeout: float | None,
@@ -64,36 +64,38 @@ def stream(
     overflow: Overflow,
 ) -> Stream:
     """See ``Client.stream``."""
-    core.guard.check_fork("stream()")
-    core.guard.check_started("stream()")
+    context.guard.check_fork("stream()")
+    context.guard.check_started("stream()")
     check_callable("until", until)
-    request = core.requests.make(
+    request = context.requests.make(
         message,
-        core.settings.bounds.deadline(timeout),
+        context.settings.bounds.deadline(timeout),
         until=until,
-        connection_number=core.hooks.connection_of_caller(),
+        connection_number=context.hooks.connection_of_caller(),
     )
     request.message = copy.deepcopy(message)
-    feed = ReplyFeed(core.streams, core.protocol, core.requests, core.sender, core.log, core.subscriptions.post)
+    feed = ReplyFeed(
+        context.streams, context.protocol, context.requests, context.sender, context.log, context.subscriptions.post
+    )
     answers = Stream(
-        _inbox(core, maxsize, overflow, None),
+        _inbox(context, maxsize, overflow, None),
         match=None,
         key=None,
         reader_closed=feed.reader_closed,
-        check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
-        log=core.log,
-        is_forked=core.guard.is_forked,
+        check=partial(context.guard.check_may_wait, instead="Use on_message instead."),
+        log=context.log,
+        is_forked=context.guard.is_forked,
         reply_due=feed.reply_due,
     )
-    _attach(core, feed, answers)
+    _attach(context, feed, answers)
     feed.request, request.feed = request, feed
     request.ends_at_first_reply = False
-    _begin_feed(core, request, answers, timed=True)
+    _begin_feed(context, request, answers, timed=True)
     return answers
 
 
 def subscribe(
-    core: ClientContext,
+    context: ClientContext,
     message: Any,
     match: Callable[[Any], bool] | None,
     unsubscribe: Any,
@@ -107,9 +109,9 @@ def subscribe(
     identity: Callable[[Any], Any] | None,
 ) -> Subscription:
     """See ``Client.subscribe``."""
-    core.guard.check_may_wait("subscribe()", "Call it on another thread, or use send() and listen().")
-    core.guard.check_started("subscribe()")
-    connection_number = core.hooks.connection_of_caller()
+    context.guard.check_may_wait("subscribe()", "Call it on another thread, or use send() and listen().")
+    context.guard.check_started("subscribe()")
+    connection_number = context.hooks.connection_of_caller()
     if resume is DEFAULT:
         resume = connection_number is None
     elif resume and connection_number is not None:
@@ -117,7 +119,7 @@ def subscribe(
             "subscribe(resume=True) inside on_open or on_reconnect would subscribe once more on each connection; omit "
             "resume= there, or subscribe once outside of the hook."
         )
-    feed = core.make_subscription(
+    feed = context.make_subscription(
         message,
         match=check_callable("match", match),
         unsubscribe=unsubscribe,
@@ -125,22 +127,22 @@ def subscribe(
         quiet_after=None if quiet_after is None else check_seconds("quiet_after", quiet_after),
         identity=check_callable("identity", identity),
     )
-    request = feed.make(core.settings.bounds.deadline(timeout), connection_number)
+    request = feed.make(context.settings.bounds.deadline(timeout), connection_number)
     awaited = feed.is_reply_awaited
     subscription = Subscription(
-        _inbox(core, maxsize, overflow, key),
+        _inbox(context, maxsize, overflow, key),
         on_gap=check_callable("on_gap", on_gap),
         key=check_callable("key", key),
         reader_closed=feed.reader_closed,
-        check=partial(core.guard.check_may_wait, instead="Use on_message instead."),
-        log=core.log,
-        is_forked=core.guard.is_forked,
+        check=partial(context.guard.check_may_wait, instead="Use on_message instead."),
+        log=context.log,
+        is_forked=context.guard.is_forked,
     )
     try:
-        _attach(core, feed, subscription)
-        core.subscriptions.add(feed)
-        _await_events(core, request.deadline)
-        _begin_feed(core, request, subscription, timed=awaited, streaming=not awaited)
+        _attach(context, feed, subscription)
+        context.subscriptions.add(feed)
+        _await_events(context, request.deadline)
+        _begin_feed(context, request, subscription, timed=awaited, streaming=not awaited)
         if awaited:
             feed.wait()
     except BaseException:
@@ -151,46 +153,48 @@ def subscribe(
     return subscription
 
 
-def _await_events(core: ClientContext, deadline: Deadline) -> None:
+def _await_events(context: ClientContext, deadline: Deadline) -> None:
     """Wait until the I/O thread has applied all earlier events, and has sent the unsubscribe messages of subscriptions
     that were closed before: the new one may be for the same messages. (In the state ``CLOSING`` the unsubscribe message
     may be sent later.)
     """
-    if not core.subscriptions.events:
+    if not context.subscriptions.events:
         return
     latch = Latch()
-    core.subscriptions.post(Latch.open, latch)
+    context.subscriptions.post(Latch.open, latch)
     # If the state is final, `finish()` is about to apply the event; do not wait.
-    if core.state.current not in FINAL and not latch.wait(deadline):
+    if context.state.current not in FINAL and not latch.wait(deadline):
         reason = "the I/O thread is busy in a function of the program, and has not ended earlier subscriptions"
         raise failures.timed_out("queued", "The request", deadline.seconds, reason)
 
 
-def _inbox(core: ClientContext, maxsize: int | None, overflow: Overflow, key: Any) -> Inbox:
+def _inbox(context: ClientContext, maxsize: int | None, overflow: Overflow, key: Any) -> Inbox:
     """Make the queue for the messages of a stream."""
-    bounds = core.settings.bounds.receive_queue
+    bounds = context.settings.bounds.receive_queue
     check_choice("overflow", overflow, ("block", "raise", "drop_oldest", "drop_newest", "latest"))
     if key is not None and overflow != "latest":
         raise ValueError("key= groups messages so that the newest of each is kept; use it with overflow='latest' only.")
     most = bounds.max_messages if maxsize is None else check_count("maxsize", maxsize)
-    return Inbox(most, bounds.max_bytes, overflow, core.receivers.resume_reading)
+    return Inbox(most, bounds.max_bytes, overflow, context.receivers.resume_reading)
 
 
-def _attach(core: ClientContext, feed: Feed, stream: Stream) -> None:
+def _attach(context: ClientContext, feed: Feed, stream: Stream) -> None:
     feed.attach(stream)
-    core.streams.add_fed(stream)
+    context.streams.add_fed(stream)
 
 
-def _begin_feed(core: ClientContext, request: Request, stream: Stream, *, timed: bool, streaming: bool = False) -> None:
+def _begin_feed(
+    context: ClientContext, request: Request, stream: Stream, *, timed: bool, streaming: bool = False
+) -> None:
     """Send the request of a stream; if that fails, close the stream."""
     try:
         if this_thread.inside():
-            core.requests.hand_over(request, request.feed, timed=timed, streaming=streaming)
+            context.requests.hand_over(request, request.feed, timed=timed, streaming=streaming)
         else:
-            core.requests.begin(request, request.feed, timed=timed, streaming=streaming)
-        core.receivers.resume_reading()
+            context.requests.begin(request, request.feed, timed=timed, streaming=streaming)
+        context.receivers.resume_reading()
         if timed:
-            core.commands.wake_by(request.deadline)
+            context.commands.wake_by(request.deadline)
     except BaseException:
         stream.close()
         raise

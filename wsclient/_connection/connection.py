@@ -91,13 +91,15 @@ class Connection:
         paused: whether reading waits, see ``ConnectionFacts.paused``.
     """
 
-    __slots__ = ("_core", "_has_more", "_kept", "_on_close", "_opened_at", "_ping_schedule", "_poller", "_quiet_clock",
-                 "_reader", "_uptime", "ending", "heartbeats", "info", "number", "opened", "over", "paused", "protocol",
-                 "router", "writer", "written")  # fmt: skip
+    __slots__ = (
+        "_context", "_has_more", "_kept", "_on_close", "_opened_at", "_ping_schedule", "_poller", "_quiet_clock",
+        "_reader", "_uptime", "ending", "heartbeats", "info", "number", "opened", "over", "paused", "protocol",
+        "router", "writer", "written",
+    )  # fmt: skip
 
     def __init__(
         self,
-        core: ClientContext,
+        context: ClientContext,
         poller: Poller,
         opened: UpgradedConnection,
         writer: Writer,
@@ -106,7 +108,7 @@ class Connection:
     ) -> None:
         """
         Args:
-            core: the client.
+            context: the client.
             poller: waits for the socket.
             opened: the upgraded connection.
             writer: its writer.
@@ -124,29 +126,31 @@ class Connection:
         self.ending: Ending | None = None
         self.over = False
         self.paused = False
-        self._core = core
+        self._context = context
         self._poller = poller
-        self._ping_schedule = PingSchedule(core.settings.network.ping_interval, core.settings.network.ping_timeout, now)
+        self._ping_schedule = PingSchedule(
+            context.settings.network.ping_interval, context.settings.network.ping_timeout, now
+        )
         inflater = None if opened.agreement is None else Inflater(opened.agreement)
-        limits = core.settings.network.limits
+        limits = context.settings.network.limits
         self._reader = MessageReader(
-            core.settings.bounds.max_message_size, limits.max_fragments, inflater, limits.max_inflated_bytes
+            context.settings.bounds.max_message_size, limits.max_fragments, inflater, limits.max_inflated_bytes
         )
         # The messages that follow an array, while `router.backlog` contains the rest of the array; else None.
         self._kept: Iterator[Received] | None = None
         self._has_more = False  # whether `_kept`, `router.backlog` or `_reader` contains unprocessed input
         self._opened_at: float | None = None
         self.heartbeats = Heartbeats(
-            core.settings.heartbeat,
+            context.settings.heartbeat,
             protocol=protocol,
-            requests=core.requests,
-            table=core.table,
-            hooks=core.hooks,
-            counters=core.counters,
-            answer_timeout=core.settings.network.ping_timeout,
+            requests=context.requests,
+            table=context.table,
+            hooks=context.hooks,
+            counters=context.counters,
+            answer_timeout=context.settings.network.ping_timeout,
         )
-        self._quiet_clock = core.quiet.make_clock()
-        self.router = core.make_router(writer, written, protocol, self._quiet_clock, self.heartbeats)
+        self._quiet_clock = context.quiet.make_clock()
+        self.router = context.make_router(writer, written, protocol, self._quiet_clock, self.heartbeats)
         self._on_close = [True]  # one item; the thread that removes it posts `on_close`
 
     @property
@@ -184,7 +188,7 @@ class Connection:
 
     def take_early(self) -> None:
         """Process the frames that came together with the response to the upgrade. This may run the user's code."""
-        counters = self._core.counters
+        counters = self._context.counters
         before = counters.messages_received
         self._feed(self.opened.rest)
         if counters.messages_received != before:
@@ -195,12 +199,12 @@ class Connection:
         self._opened_at = time.monotonic()
         self.writer.is_open = self.ending is None  # the peer may have sent a close frame right after the 101 response
         self.heartbeats.begin(self._opened_at)
-        self._core.quiet.opened(self._quiet_clock, self._opened_at)
+        self._context.quiet.opened(self._quiet_clock, self._opened_at)
         self._uptime.start(self._opened_at)
-        self._core.facts.opened_at = self._opened_at
-        self._core.facts.connection = self.info
-        self._core.facts.failure = None
-        self._core.sender.writer = self.writer
+        self._context.facts.opened_at = self._opened_at
+        self._context.facts.connection = self.info
+        self._context.facts.failure = None
+        self._context.sender.writer = self.writer
         self.writer.flush()
 
     def turn(self, until: Deadline, ready: int | None = None) -> None:
@@ -210,7 +214,7 @@ class Connection:
             until: when to end the wait.
             ready: the events that are ready, if the caller has waited (for this connection and others, see ``plan``).
         """
-        core, transport = self._core, self.opened.transport
+        context, transport = self._context, self.opened.transport
         if ready is None:
             try:
                 now = time.monotonic()
@@ -220,11 +224,11 @@ class Connection:
                 self.break_off(error)
                 return
         now = time.monotonic()
-        if core.table.timers:
+        if context.table.timers:
             # Before reading: if replies are correlated by order, a reply that is read now could belong to the next
             # request, but would be assigned to the request that has timed out.
-            core.requests.expire(now)
-        if core.commands.drop and self._is_to_be_dropped():
+            context.requests.expire(now)
+        if context.commands.drop and self._is_to_be_dropped():
             if self.heartbeats.missed:  # its time-out has given the command to drop; report the heartbeat as the reason
                 self._end_unanswered()
             return
@@ -232,9 +236,9 @@ class Connection:
             (self._has_more or (transport.may_hold and transport.pending())) and not self.paused
         ):
             self._read(now)
-        if core.counters.messages_received != core.counters.last_message[0]:
+        if context.counters.messages_received != context.counters.last_message[0]:
             # Here and not in the router, since here it is done once for all messages that were read.
-            core.counters.last_message = core.counters.messages_received, now
+            context.counters.last_message = context.counters.messages_received, now
         if self.writer.blocked and ready & transport.write_event:
             self.writer.unblock()
         if (
@@ -243,17 +247,19 @@ class Connection:
             or self.heartbeats.missed
             or now >= self._ping_schedule.next_at
             or now >= self.heartbeats.next_at
-            or now >= core.quiet.next_at
-            or now >= core.starter.retry_at
+            or now >= context.quiet.next_at
+            or now >= context.starter.retry_at
         ):
             self._handle_due(now)
-        if core.subscriptions.unrouted.items or core.subscriptions.events:
+        if context.subscriptions.unrouted.items or context.subscriptions.events:
             self.router.deliver_routed()
         writer = self.writer
-        if (core.queue.entries or core.queue.handed_over or writer.urgent.entries or writer.rest) and not self.over:
+        if (
+            context.queue.entries or context.queue.handed_over or writer.urgent.entries or writer.rest
+        ) and not self.over:
             writer.flush()  # at the end: it writes what any step above has queued
-        if core.changes.latches:
-            core.changes.announce()
+        if context.changes.latches:
+            context.changes.announce()
 
     def close(
         self,
@@ -285,7 +291,7 @@ class Connection:
         if behind_queue is not None:
             self.ending = ending
             goodbye = self._make_goodbye()
-            self._core.queue.seal(behind_queue, *([] if goodbye is None else [goodbye]), frame)
+            self._context.queue.seal(behind_queue, *([] if goodbye is None else [goodbye]), frame)
             self.writer.flush()
         else:
             self._end(ending)
@@ -293,19 +299,19 @@ class Connection:
 
     def _make_goodbye(self) -> Outgoing | None:
         """Return the last message of the protocol; None if it has none, or could not make it."""
-        core = self._core
+        context = self._context
         try:
             message = self.protocol.goodbye()
             if message is None:
                 return None
             if not isinstance(message, Wrapped):
-                return core.requests.encode_one_way(message, connection_number=self.number)
-            request = core.requests.make(message.message, NEVER, connection_number=self.number)
-            core.table.add(request, timed=False)  # the end of the client ends it
+                return context.requests.encode_one_way(message, connection_number=self.number)
+            request = context.requests.make(message.message, NEVER, connection_number=self.number)
+            context.table.add(request, timed=False)  # the end of the client ends it
         except BaseException as cause:  # SystemExit too: the client is closed nevertheless
             error = ProtocolError(f"The goodbye of the message protocol could not be created: {text_of(cause)}.")
             error.__cause__ = cause
-            core.hooks.post_error(error)
+            context.hooks.post_error(error)
             return None
         return request
 
@@ -315,40 +321,40 @@ class Connection:
         Returns:
             How it ended.
         """
-        core = self._core
+        context = self._context
         now = time.monotonic()
         disconnect = self.disconnect(now)
         self._uptime.stop(now)
-        if core.counters.messages_received != core.counters.last_message[0]:  # `_read_rest` has read more
-            core.counters.last_message = core.counters.messages_received, now
+        if context.counters.messages_received != context.counters.last_message[0]:  # `_read_rest` has read more
+            context.counters.last_message = context.counters.messages_received, now
         # Both are True if a defect has ended the switch, and both are False if the connection was never open.
-        is_present, is_retiring = core.sender.writer is self.writer, core.sender.retiring is self.writer
+        is_present, is_retiring = context.sender.writer is self.writer, context.sender.retiring is self.writer
         if is_present:
-            core.facts.last = disconnect  # first, since a thread whose message becomes `lost` may read it
-            core.sender.writer = None
-            core.facts.opened_at = None
-            core.facts.connection = None
+            context.facts.last = disconnect  # first, since a thread whose message becomes `lost` may read it
+            context.sender.writer = None
+            context.facts.opened_at = None
+            context.facts.connection = None
         elif is_retiring:
             has_answered = self.ending is not None and self.ending.is_answered
-            core.facts.add_replaced(self.number, Replaced(disconnect, has_answered))
+            context.facts.add_replaced(self.number, Replaced(disconnect, has_answered))
         if is_retiring:
-            core.sender.retiring = None
-        core.facts.paused = False
+            context.sender.retiring = None
+        context.facts.paused = False
         unwritten = self.writer.end()  # the messages that were not written completely
         if is_retiring:
-            unwritten += core.sender.take_for_retiring()
-        core.acknowledgements.drop_marks(self.number)
+            unwritten += context.sender.take_for_retiring()
+        context.acknowledgements.drop_marks(self.number)
         if self.writer.tap is not None:
             self.writer.tap.lost(disconnect)
         self._poller.forget()
         self.opened.transport.close()
-        core.requests.connection_ended(self.written, unwritten, disconnect)
+        context.requests.connection_ended(self.written, unwritten, disconnect)
         self.router.deliver_routed(everything=True)
         lost = failures.connection_lost(disconnect, sent=True)
-        core.receivers.connection_lost(lost, self.number, is_gap=is_present)
+        context.receivers.connection_lost(lost, self.number, is_gap=is_present)
         if is_present:
-            core.quiet.closed()
-        core.changes.announce()
+            context.quiet.closed()
+        context.changes.announce()
         return disconnect
 
     # --- waiting -----------------------------------------------------------------------------------------------------
@@ -364,69 +370,69 @@ class Connection:
         Returns:
             The events of the socket to wait for, and the time at which the wait must end.
         """
-        core, writer, transport = self._core, self.writer, self.opened.transport
-        facts = core.facts
-        if core.table.handed_over:
-            core.table.take_handed_over()  # if a request is handed over later, this thread is woken
-        if core.recorder is not None:
-            core.recorder.write()  # if a note is added later, this thread is woken
+        context, writer, transport = self._context, self.writer, self.opened.transport
+        facts = context.facts
+        if context.table.handed_over:
+            context.table.take_handed_over()  # if a request is handed over later, this thread is woken
+        if context.recorder is not None:
+            context.recorder.write()  # if a note is added later, this thread is woken
         # If another thread sets an earlier timer from now on, it will wake this thread.
-        core.commands.sleeps_until = math.inf
+        context.commands.sleeps_until = math.inf
         self.router.is_closing = self.ending is not None
         self.paused = False
         facts.paused = other_is_paused
         events = transport.read_event
-        receivers, streams = core.receivers, core.streams
-        others = streams.fed or streams.listening or core.handlers.pools or core.subscriptions.unrouted.items
+        receivers, streams = context.receivers, context.streams
+        others = streams.fed or streams.listening or context.handlers.pools or context.subscriptions.unrouted.items
         if writer.blocked or writer.bucket is not None or receivers.hooks.inbox.full or (others and receivers.full):
             facts.paused = True  # before the check: if another thread makes room from now on, it will wake this thread
             if facts.awaited_marks:
-                core.acknowledgements.drop_finished_marks()
+                context.acknowledgements.drop_finished_marks()
             self.paused = paused = writer.is_flooded_by_answers or (
-                core.receivers.full and not self.router.must_keep_reading
+                context.receivers.full and not self.router.must_keep_reading
             )
             facts.paused = paused or other_is_paused
             events = (0 if paused else events) | (transport.write_event if writer.blocked else 0)
-            if paused and core.quiet.next_at != math.inf and core.sender.writer is writer:
-                core.quiet.pause(now)
+            if paused and context.quiet.next_at != math.inf and context.sender.writer is writer:
+                context.quiet.pause(now)
         if (self._has_more or (transport.may_hold and transport.pending())) and not self.paused:
             until = Deadline(now)
-        if core.table.timers or self.ending is not None or self.paused or until.at is not None:
+        if context.table.timers or self.ending is not None or self.paused or until.at is not None:
             at = self._next_timer(now, until)
         else:
-            at = min(self._ping_schedule.next_at, self.heartbeats.next_at, core.starter.retry_at)
-            if core.quiet.next_at < at and core.sender.writer is writer:
-                at = core.quiet.next_at
+            at = min(self._ping_schedule.next_at, self.heartbeats.next_at, context.starter.retry_at)
+            if context.quiet.next_at < at and context.sender.writer is writer:
+                at = context.quiet.next_at
         if writer.bucket is not None or writer.pause.ends:
             at = min(at, writer.continues_at(now))
-        core.commands.sleeps_until = at
+        context.commands.sleeps_until = at
         return events, at
 
     def _is_to_be_dropped(self) -> bool:
         """Return whether the connection must be dropped without further reads: replies are correlated by order, and one
         may be missing.
         """
-        return self.number in self._core.commands.drop and self.was_open and self.ending is None
+        return self.number in self._context.commands.drop and self.was_open and self.ending is None
 
     def _next_timer(self, now: float, until: Deadline) -> float:
         """Return the latest time at which to wake; infinity for never."""
-        at = self._core.starter.retry_at if until.at is None else min(until.at, self._core.starter.retry_at)
-        if self._core.table.timers:
-            at = min(at, self._core.table.next_deadline() or at)
+        at = self._context.starter.retry_at if until.at is None else min(until.at, self._context.starter.retry_at)
+        if self._context.table.timers:
+            at = min(at, self._context.table.next_deadline() or at)
         if self.ending is not None:
             last = self.ending.deadline.at
             return at if last is None else min(at, last)
         if self.paused:  # the clock of `quiet=` stands still
             at = min(at, now + _PAUSED_CHECK)
-        elif self._core.sender.writer is self.writer:
-            at = min(at, self._core.quiet.next_at)
+        elif self._context.sender.writer is self.writer:
+            at = min(at, self._context.quiet.next_at)
         return min(at, self._ping_schedule.next_at, self.heartbeats.next_at)
 
     def _handle_due(self, now: float) -> None:
         """Handle deadlines, keepalive, threads that could not be started, and an error of the writer."""
-        if now >= self._core.starter.retry_at:
-            self._core.starter.retry()
-        self._core.log.sum_up(now)
+        if now >= self._context.starter.retry_at:
+            self._context.starter.retry()
+        self._context.log.sum_up(now)
         if self.over:
             return
         if self.writer.error is not None:
@@ -451,21 +457,21 @@ class Connection:
             silence = now - self._ping_schedule.last_heard
             self._end_now(Initiator.KEEPALIVE, f"the peer was silent for {silence:.1f} s", None)
         else:
-            self.heartbeats.send_if_due(self.writer, now, is_alone=self._core.sender.retiring is None)
+            self.heartbeats.send_if_due(self.writer, now, is_alone=self._context.sender.retiring is None)
             if self._ping_schedule.ping_due(now):
                 payload = os.urandom(8)
                 self._ping_schedule.pinged(payload, now)
                 self.writer.send_first(Outgoing(Opcode.PING, payload, 0))
-            if now >= self._core.quiet.next_at and self._core.sender.writer is self.writer:
+            if now >= self._context.quiet.next_at and self._context.sender.writer is self.writer:
                 self._look_for_quiet(now)
 
     def _look_for_quiet(self, now: float) -> None:
         """Handle what is due for ``quiet=`` and ``quiet_after=``."""
         if not self.paused:
             self._read_unread(now)  # messages that came while this thread waited for the interpreter
-        stale = self._core.quiet.handle_due(now, is_paused=self.paused) if self.ending is None else []
+        stale = self._context.quiet.handle_due(now, is_paused=self.paused) if self.ending is None else []
         if stale:
-            with EndingOverdue(self._core):  # if the message is a function of the user, it is called now
+            with EndingOverdue(self._context):  # if the message is a function of the user, it is called now
                 for subscription in stale:
                     subscription.resubscribe_after_quiet(self.writer, self.number)
 
@@ -524,7 +530,7 @@ class Connection:
             if (
                 now > enough
                 or self.writer.is_flooded_by_answers
-                or (self._core.receivers.full and not self.router.must_keep_reading)
+                or (self._context.receivers.full and not self.router.must_keep_reading)
             ):
                 break
         return True
@@ -604,13 +610,13 @@ class Connection:
         if self.protocol._by_order:
             raise error from cause
         error.__cause__ = cause
-        self._core.log.write(logging.ERROR, "a message could not be processed and is skipped.", error=cause)
-        self._core.hooks.post_event("on_error", error)
+        self._context.log.write(logging.ERROR, "a message could not be processed and is skipped.", error=cause)
+        self._context.hooks.post_event("on_error", error)
 
     def _take_control(self, opcode: Opcode, payload: Any) -> None:
         if opcode is Opcode.PING:
             self.writer.send_first(Outgoing(Opcode.PONG, payload, 0))
-            self._core.hooks.post_event("on_ping", payload)
+            self._context.hooks.post_event("on_ping", payload)
         elif opcode is Opcode.PONG:
             self._take_pong(payload)
         else:
@@ -619,11 +625,13 @@ class Connection:
     def _take_pong(self, payload: bytes) -> None:
         matched = self.writer.pong(payload, time.monotonic())
         if matched is not None:
-            if self._core.sender.writer is self.writer:  # `latency` is that of the connection that takes new messages
-                self._core.counters.add_round_trip(matched.seconds)
+            if (
+                self._context.sender.writer is self.writer
+            ):  # `latency` is that of the connection that takes new messages
+                self._context.counters.add_round_trip(matched.seconds)
             for known in matched.payloads:
                 self._ping_schedule.answered(known)
-        self._core.hooks.post_event("on_pong", payload)
+        self._context.hooks.post_event("on_pong", payload)
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
@@ -639,14 +647,14 @@ class Connection:
     def _refuse(self, code: CloseCode, error: WebSocketClientError) -> None:
         """Close the connection because the peer violated the protocol, and report this to the user."""
         if self.ending is None:
-            self._core.hooks.post_error(error)
+            self._context.hooks.post_error(error)
             self.close(code, "", Deadline.after(LINGER, time.monotonic()), error=error)
 
     def _end(self, ending: Ending) -> None:
         """Store why the connection ends. From now on queued messages are not written on it; written requests fail."""
         self.ending = ending
         self.writer.is_open = False
-        self._core.requests.fail_written(self.written, self.disconnect(time.monotonic()))
+        self._context.requests.fail_written(self.written, self.disconnect(time.monotonic()))
 
     def _end_now(self, initiator: Initiator, reason: str, error: BaseException | None) -> None:
         """End without a closing handshake, since the connection is broken or the peer does not answer. Queued messages

@@ -56,26 +56,26 @@ _NOT_OPEN: Final = frozenset({State.NEW, State.CONNECTING, State.WAITING})
 class Lifecycle:
     """Starts and ends the I/O thread of one client."""
 
-    __slots__ = ("_abandoned", "_core", "_supervisor", "_worker")
+    __slots__ = ("_abandoned", "_context", "_supervisor", "_worker")
 
-    def __init__(self, core: ClientContext, reconnect: Reconnect | None) -> None:
-        self._core = core
-        self._supervisor = Supervisor(core, reconnect)
-        self._worker = BackgroundThread(f"{core.settings.name}-io", self._run)
+    def __init__(self, context: ClientContext, reconnect: Reconnect | None) -> None:
+        self._context = context
+        self._supervisor = Supervisor(context, reconnect)
+        self._worker = BackgroundThread(f"{context.settings.name}-io", self._run)
         self._abandoned = False
 
     def __repr__(self) -> str:
-        return f"<wsclient.Client {self._core.settings.name!r}>"
+        return f"<wsclient.Client {self._context.settings.name!r}>"
 
     @property
     def name(self) -> str:
         """The client's name."""
-        return self._core.settings.name
+        return self._context.settings.name
 
     @property
     def is_ending(self) -> bool:
         """Whether the command to close was given, for example by ``close()``: the client ends without further calls."""
-        return self._core.commands.close is not None
+        return self._context.commands.close is not None
 
     # --- start -------------------------------------------------------------------------------------------------------
 
@@ -86,23 +86,23 @@ class Lifecycle:
             ConnectError: the first attempt failed, the timeout passed, or the thread can't be started.
             ClientClosed: the client is closed, or was closed during the call.
         """
-        core = self._core
-        core.guard.check_may_wait("start()", "Start the client on another thread.")
+        context = self._context
+        context.guard.check_may_wait("start()", "Start the client on another thread.")
         deadline = Deadline.after(timeout, time.monotonic())
-        if core.state.current in FINAL:
-            raise core.guard.closed_error("start()")
+        if context.state.current in FINAL:
+            raise context.guard.closed_error("start()")
         starter = object()
         try:
             self._start_thread(starter)
             self._wait_for_open(deadline, timeout, first=self._worker.starter is starter)
         except Exception:
             if self._worker.starter is starter:
-                core.commands.order_close(1000, "", Deadline(time.monotonic()))
+                context.commands.order_close(1000, "", Deadline(time.monotonic()))
                 self._await_end(Deadline(time.monotonic()))
             raise
         except BaseException:  # after an interrupt, do not wait for the end of the thread
             if self._worker.starter is starter or self._close_unstarted():
-                core.commands.order_close(1000, "", Deadline(time.monotonic()))
+                context.commands.order_close(1000, "", Deadline(time.monotonic()))
             raise
 
     def _start_thread(self, starter: object) -> None:
@@ -115,31 +115,33 @@ class Lifecycle:
                 raise failure from error
 
     def _wait_for_open(self, deadline: Deadline, timeout: float | None, *, first: bool) -> None:
-        core = self._core
-        state = core.state.wait_while(_NOT_OPEN, deadline)
+        context = self._context
+        state = context.state.wait_while(_NOT_OPEN, deadline)
         if state is State.OPEN:
             return
         if state in _NOT_OPEN:
             raise self._not_open(0.0 if timeout is None else timeout)
-        error = core.state.error
-        if first and error is None and core.sender.connection_number > 0:
+        error = context.state.error
+        if first and error is None and context.sender.connection_number > 0:
             return  # it was open, and a hook closed it before this thread checked
-        if isinstance(error, ConnectError) and core.sender.connection_number == 0:
+        if isinstance(error, ConnectError) and context.sender.connection_number == 0:
             raise copy_exception(error)
-        raise core.guard.closed_error("start()")
+        raise context.guard.closed_error("start()")
 
     def _not_open(self, timeout: float) -> ConnectError:
         """Return the error of a ``start()`` whose timeout has passed: with the last attempt's error, if one failed."""
-        failure = self._core.facts.failure
+        failure = self._context.facts.failure
         if failure is None:
-            step = "on_session has not returned" if self._core.guard.setting_up else "the first attempt has not ended"
+            step = (
+                "on_session has not returned" if self._context.guard.setting_up else "the first attempt has not ended"
+            )
             return ConnectError(
                 f"The client was not open within {timeout:g} s, the timeout of start(): {step}; give it more time with "
                 "timeout=.",
                 last=TimeoutError("start() timed out"),
             )
         error, attempts = failure
-        reason, _ = self._core.facts.why_not_open()
+        reason, _ = self._context.facts.why_not_open()
         last = copy_exception(error)
         text = f"The client was not open within {timeout:g} s, the timeout of start(): {reason}."
         result = ConnectError(text, attempts=attempts, last=last)
@@ -157,22 +159,22 @@ class Lifecycle:
 
     def close(self, code: int, reason: str, timeout: float, *, wait: bool) -> None:
         """Close the client; see ``Client.close``."""
-        core = self._core
+        context = self._context
         check_close(code, reason)
-        core.guard.check_fork("close()")
+        context.guard.check_fork("close()")
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
         if not wait:
-            core.commands.order_close(code, reason, deadline)
+            context.commands.order_close(code, reason, deadline)
             if self._worker.starter is None:
                 self._close_unstarted_later()
             return
         if this_thread.inside():
-            core.commands.order_close(code, reason, deadline)  # also on the I/O thread, where the check below raises
-            if not core.guard.on_io_thread():
+            context.commands.order_close(code, reason, deadline)  # also on the I/O thread, where the check below raises
+            if not context.guard.on_io_thread():
                 self._close_inside(deadline)
                 return
-        core.guard.check_may_wait("close()", "Call close(wait=False).")
-        core.commands.order_close(code, reason, deadline)
+        context.guard.check_may_wait("close()", "Call close(wait=False).")
+        context.commands.order_close(code, reason, deadline)
         self._close_unstarted()
         self._await_end(deadline)
 
@@ -182,7 +184,7 @@ class Lifecycle:
             _thread.start_new_thread(self._close_unstarted, ())
         except RuntimeError as error:  # a later call that may acquire the lock ends the client
             text = "the thread that closes the client could not be started (%s); call close() again."
-            self._core.log.queue(logging.WARNING, text, error)
+            self._context.log.queue(logging.WARNING, text, error)
 
     def _close_inside(self, deadline: Deadline) -> None:
         """Implement ``close()`` for a thread that is inside a critical section: wait until the client has ended.
@@ -192,19 +194,19 @@ class Lifecycle:
         """
         if self._worker.starter is None:
             self._close_unstarted_later()
-        elif self._core.state.wait_while(_RUNNING, Deadline.after(EXTRA_WAIT, deadline.at or 0.0)) in _RUNNING:
+        elif self._context.state.wait_while(_RUNNING, Deadline.after(EXTRA_WAIT, deadline.at or 0.0)) in _RUNNING:
             self._supervisor.cut()
 
     def drain(self, timeout: float, *, wait: bool) -> bool:
         """Finish the queued and unanswered work, then close; see ``Client.drain``."""
-        core = self._core
+        context = self._context
         deadline = Deadline.after(check_seconds("timeout", timeout, zero=True), time.monotonic())
-        core.guard.check_fork("drain()")
+        context.guard.check_fork("drain()")
         if wait:
-            core.guard.check_may_wait("drain()", "Call drain(wait=False).")
-        if core.state.current is State.FAILED:
-            raise core.guard.closed_error("drain()")
-        if core.state.current is State.CLOSED:
+            context.guard.check_may_wait("drain()", "Call drain(wait=False).")
+        if context.state.current is State.FAILED:
+            raise context.guard.closed_error("drain()")
+        if context.state.current is State.CLOSED:
             return self._supervisor.drained
         if this_thread.inside():  # this thread must not acquire a lock, so a new thread does it
             _thread.start_new_thread(self._begin_drain, (deadline,))
@@ -217,10 +219,10 @@ class Lifecycle:
 
     def _begin_drain(self, deadline: Deadline) -> bool:
         """Refuse new work and give the command. True if the client was never started; it has then ended."""
-        core = self._core
+        context = self._context
         refusal = ClientClosed("The client is draining and takes no new work.")
-        core.queue.seal(refusal, takes_marks=True)  # a thread may still wait for a delivery
-        core.commands.order_drain(deadline)
+        context.queue.seal(refusal, takes_marks=True)  # a thread may still wait for a delivery
+        context.commands.order_drain(deadline)
         return self._close_unstarted()
 
     def join(self, deadline: Deadline) -> bool:
@@ -229,7 +231,7 @@ class Lifecycle:
         """
         if self.is_ending:
             self._close_unstarted()  # for a close(wait=False) that could not start a thread
-        if self._core.state.wait_while(_RUNNING, deadline) in _RUNNING:
+        if self._context.state.wait_while(_RUNNING, deadline) in _RUNNING:
             return False
         self._join_threads(Deadline.after(LAST_HOOKS, time.monotonic()).sooner(deadline))
         return True
@@ -253,14 +255,14 @@ class Lifecycle:
         return True
 
     def _finish_unstarted(self, error: ConnectError | None) -> None:
-        if self._core.state.move(State.CLOSED, error):
-            self._supervisor.drained = not self._core.queue.messages and not self._core.table.waiting
-        finish(self._core, State.CLOSED, error)
-        self._core.log.flush(Deadline.after(FINISH_TIMEOUT, time.monotonic()))
+        if self._context.state.move(State.CLOSED, error):
+            self._supervisor.drained = not self._context.queue.messages and not self._context.table.waiting
+        finish(self._context, State.CLOSED, error)
+        self._context.log.flush(Deadline.after(FINISH_TIMEOUT, time.monotonic()))
 
     def _await_end(self, deadline: Deadline) -> None:
         until = Deadline.after(EXTRA_WAIT, deadline.at or 0.0)
-        if self._core.state.wait_while(_RUNNING, until) in _RUNNING:
+        if self._context.state.wait_while(_RUNNING, until) in _RUNNING:
             self._abandon()
         self._join_threads(Deadline.after(EXTRA_WAIT * 0.8, until.at or 0.0))
 
@@ -268,7 +270,7 @@ class Lifecycle:
         """Wait until both threads have ended or the deadline passed; the caller may be one of them."""
         if not self._abandoned and not self._worker.here():
             self._worker.join(until)
-        if not self._core.hooks.join(until):
+        if not self._context.hooks.join(until):
             self._warn("a hook does not return; its thread is abandoned.")
 
     def _abandon(self) -> None:
@@ -280,13 +282,13 @@ class Lifecycle:
         )
         self._abandoned = True
         self._supervisor.abort()
-        finish(self._core, State.CLOSED, None)
+        finish(self._context, State.CLOSED, None)
         processes.unregister(self)
 
     def _warn(self, text: str) -> None:
         """Log a warning without waiting for long: the hook or the I/O thread may be blocked in a logging handler."""
-        self._core.log.queue(logging.WARNING, text)
-        self._core.log.flush(Deadline.after(LOG_TIMEOUT, time.monotonic()))
+        self._context.log.queue(logging.WARNING, text)
+        self._context.log.flush(Deadline.after(LOG_TIMEOUT, time.monotonic()))
 
     # --- processes ---------------------------------------------------------------------------------------------------
 
@@ -294,10 +296,10 @@ class Lifecycle:
         """Close a forked child's copies of the descriptors (this sends nothing to the server), and make every call
         raise.
         """
-        self._core.guard.forked = True
-        self._core.commands.close_descriptors()
-        if self._core.recorder is not None:
-            self._core.recorder.after_fork()
+        self._context.guard.forked = True
+        self._context.commands.close_descriptors()
+        if self._context.recorder is not None:
+            self._context.recorder.after_fork()
         for sock in self._supervisor.sockets():
             sock.close()
 
@@ -308,4 +310,4 @@ class Lifecycle:
         finally:
             # If no thread can be started for the last records, this thread handles them. Otherwise the I/O thread has
             # waited for them.
-            self._core.log.finish(Deadline(time.monotonic()))
+            self._context.log.finish(Deadline(time.monotonic()))

@@ -42,29 +42,29 @@ class Opener:
             returned, and for how many seconds it is valid.
     """
 
-    __slots__ = ("_core", "_heard", "_renewal", "_url_count", "connector", "lifetimes")
+    __slots__ = ("_context", "_heard", "_renewal", "_url_count", "connector", "lifetimes")
 
     def __init__(
-        self, core: ClientContext, watch: Watch, renewal: Renewal, heard: Callable[[int, Any], object]
+        self, context: ClientContext, watch: Watch, renewal: Renewal, heard: Callable[[int, Any], object]
     ) -> None:
         """
         Args:
-            core: the client.
+            context: the client.
             watch: the waits of the I/O thread.
             renewal: may contain the URL of the next attempt.
             heard: called with the number of a connection and each message on it that answers no request, if
                 ``Renew.on`` is given.
         """
-        settings = core.settings
+        settings = context.settings
         handshake = settings.handshake
-        self._core = core
+        self._context = context
         self._renewal = renewal
         self._heard = heard
         self._url_count = 0  # how many URLs of the list were used
         self.lifetimes: list[tuple[float, float]] = []
         self.connector = Connector(
-            wrap_functions(core, settings.network),
-            handshake.subprotocols or core.protocol.subprotocols,
+            wrap_functions(context, settings.network),
+            handshake.subprotocols or context.protocol.subprotocols,
             watch,
             handshake.compression,
             settings.name,
@@ -81,17 +81,17 @@ class Opener:
             ConnectError: it could not be opened.
             Interrupted: a command ended the attempt.
         """
-        core = self._core
+        context = self._context
         url, headers = self._next_url(), self._headers()
-        check_not_closed(core)
+        check_not_closed(context)
         opened = self.connector.open(url, headers)
-        number = core.sender.connection_number + 1
-        written = core.table.new_connection(number)
+        number = context.sender.connection_number + 1
+        written = context.table.new_connection(number)
         try:
             writer = self._writer(opened, written, protocol)
-            connection = Connection(core, poller, opened, writer, written, protocol)
+            connection = Connection(context, poller, opened, writer, written, protocol)
         except BaseException:
-            core.table.end_connection(written)
+            context.table.end_connection(written)
             opened.transport.close()
             raise
         if self._renewal.options.on is not None:
@@ -99,14 +99,14 @@ class Opener:
         return connection
 
     def _writer(self, opened: UpgradedConnection, written: WrittenRequests, protocol: Protocol) -> Writer:
-        core, deflater, tap = self._core, self._deflater(opened), None
-        if core.recorder is not None:
-            number = core.recorder.opened(opened.target.url, opened.subprotocol, opened.headers)
-            tap = RecordingTap(core.recorder, number)
-        return Writer(opened.transport, core.make_backend(written, protocol), deflater, tap)
+        context, deflater, tap = self._context, self._deflater(opened), None
+        if context.recorder is not None:
+            number = context.recorder.opened(opened.target.url, opened.subprotocol, opened.headers)
+            tap = RecordingTap(context.recorder, number)
+        return Writer(opened.transport, context.make_backend(written, protocol), deflater, tap)
 
     def _deflater(self, opened: UpgradedConnection) -> Deflater | None:
-        compression = self._core.settings.handshake.compression
+        compression = self._context.settings.handshake.compression
         if compression is None or opened.agreement is None:
             return None
         return Deflater(compression, opened.agreement)
@@ -114,7 +114,7 @@ class Opener:
     # --- the caller's options ----------------------------------------------------------------------------------------
 
     def _next_url(self) -> str:
-        settings = self._core.settings
+        settings = self._context.settings
         self.lifetimes = []
         announced = self._renewal.take_url()
         if announced is not None:
@@ -135,7 +135,7 @@ class Opener:
             ) from error
 
     def _headers(self) -> Mapping[str, str]:
-        handshake = self._core.settings.handshake
+        handshake = self._context.settings.handshake
         headers = handshake.headers
         if callable(headers):
             headers = self._unwrapped(self._ask("headers", headers))
@@ -150,24 +150,24 @@ class Opener:
         """Return the value of an ``Expiring``. With the option ``renew``, also store how long the value is valid."""
         if not isinstance(value, Expiring):
             return value
-        if self._core.settings.renew is not None:
+        if self._context.settings.renew is not None:
             self.lifetimes.append((time.monotonic(), value.expires_in))
         return value.value
 
     def _ask(self, option: str, function: Callable[[], Any]) -> Any:
         try:
-            with EndingOverdue(self._core, option):
+            with EndingOverdue(self._context, option):
                 return function()
         except Exception as error:
             text = f"The {option} function raised {type(error).__name__}: {text_of(error)}"
             raise ConnectError(text, last=error) from error
 
 
-def check_not_closed(core: ClientContext) -> None:
+def check_not_closed(context: ClientContext) -> None:
     """End the opening of a connection if the client was closed while user code ran.
 
     Raises:
         Interrupted: it was closed.
     """
-    if core.commands.close is not None:
+    if context.commands.close is not None:
         raise Interrupted("The client was closed while a connection was being opened.")

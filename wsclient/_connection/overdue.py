@@ -51,30 +51,30 @@ class EndingOverdue:
     The helper thread ends with the block, or with the client, whichever comes first.
     """
 
-    __slots__ = ("_core", "_is_over", "_option", "_thread")
+    __slots__ = ("_context", "_is_over", "_option", "_thread")
 
-    def __init__(self, core: ClientContext, option: str | None = None) -> None:
+    def __init__(self, context: ClientContext, option: str | None = None) -> None:
         """
         Args:
-            core: the client.
+            context: the client.
             option: the option whose function is called in the block; a warning is logged if the block takes longer than
                 ``open_timeout``, and again every minute. None for no warning.
         """
-        self._core = core
+        self._context = context
         self._option = option
         self._is_over = Latch()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> None:
-        name = self._core.settings.name
-        arguments = (self._core, self._is_over, self._option)
+        name = self._context.settings.name
+        arguments = (self._context, self._is_over, self._option)
         thread = threading.Thread(target=_work, args=arguments, name=f"{name}-deadlines", daemon=True)
         try:
             thread.start()
             self._thread = thread
         except RuntimeError as error:
             text = "requests may end after their deadlines, since a helper thread could not be started: %s"
-            self._core.log.write(logging.WARNING, text, error)
+            self._context.log.write(logging.WARNING, text, error)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -84,39 +84,39 @@ class EndingOverdue:
             self._thread.join(_EXIT_TIMEOUT)  # so that the helper thread does not run longer than the client
 
 
-def wrap_functions(core: ClientContext, options: NetworkOptions) -> NetworkOptions:
+def wrap_functions(context: ClientContext, options: NetworkOptions) -> NetworkOptions:
     """Return the options; each function of the user is replaced by one that calls it inside ``EndingOverdue``."""
-    sock, context = options.sock, options.ssl_context
+    sock, ssl_context = options.sock, options.ssl_context
     if callable(sock):
-        options = options._replace(sock=partial(_call, core, sock))
-    if callable(context):
-        options = options._replace(ssl_context=partial(_call, core, context))
+        options = options._replace(sock=partial(_call, context, sock))
+    if callable(ssl_context):
+        options = options._replace(ssl_context=partial(_call, context, ssl_context))
     return options
 
 
-def _call(core: ClientContext, function: Callable[[], _T]) -> _T:
-    with EndingOverdue(core):
+def _call(context: ClientContext, function: Callable[[], _T]) -> _T:
+    with EndingOverdue(context):
         return function()
 
 
-def _work(core: ClientContext, is_over: Latch, option: str | None) -> None:
+def _work(context: ClientContext, is_over: Latch, option: str | None) -> None:
     """The main function of the helper thread."""
-    limit = core.settings.network.open_timeout
+    limit = context.settings.network.open_timeout
     began = time.monotonic()
     warn_at = math.inf if option is None else began + limit
     while True:
         soon = Deadline.after(_CHECK, time.monotonic())
-        if is_over.wait(soon.sooner(Deadline(core.table.next_deadline()))) or core.state.current in FINAL:
+        if is_over.wait(soon.sooner(Deadline(context.table.next_deadline()))) or context.state.current in FINAL:
             return
-        if core.table.handed_over:
-            core.table.take_handed_over()
+        if context.table.handed_over:
+            context.table.take_handed_over()
         now = time.monotonic()
-        core.requests.expire(now)
+        context.requests.expire(now)
         if now >= warn_at:
             warn_at = now + SLOW_REPEAT
             text = (
                 "the %s function has not returned for %.1f s, longer than open_timeout=%g s. The client can't connect "
                 "before it returns; give it a time limit of its own."
             )
-            core.log.queue(logging.WARNING, text, option, now - began, limit)
-            core.log.flush(Deadline(now))  # starts its thread, since the I/O thread can't; does not wait
+            context.log.queue(logging.WARNING, text, option, now - began, limit)
+            context.log.flush(Deadline(now))  # starts its thread, since the I/O thread can't; does not wait

@@ -49,15 +49,15 @@ class ServedConnections:
         retiring: the connection that a renewal has replaced, until it has ended; None while there is none.
     """
 
-    __slots__ = ("_core", "_ended", "_reason", "_retire_at", "candidate", "poller", "present", "retiring")
+    __slots__ = ("_context", "_ended", "_reason", "_retire_at", "candidate", "poller", "present", "retiring")
 
-    def __init__(self, core: ClientContext, ended: Callable[[Connection], object]) -> None:
+    def __init__(self, context: ClientContext, ended: Callable[[Connection], object]) -> None:
         """
         Args:
-            core: the client.
+            context: the client.
             ended: called with a connection that has ended while the thread waited on behalf of another one.
         """
-        self._core = core
+        self._context = context
         self._ended = ended
         self._retire_at = math.inf
         self._reason = ""
@@ -115,7 +115,7 @@ class ServedConnections:
 
     def carry_out_drops(self) -> None:
         """Carry out the commands to end single connections; a command for one that has ended has no effect."""
-        drop = self._core.commands.drop
+        drop = self._context.commands.drop
         for number in list(drop):
             error = drop.pop(number)
             for one in self.all():
@@ -131,10 +131,10 @@ class ServedConnections:
         socks: dict[socket.socket, int],
         until: Deadline,
     ) -> list[socket.socket]:
-        core = self._core
-        if core.commands.drop:
+        context = self._context
+        if context.commands.drop:
             self.carry_out_drops()
-        core.sender.pass_on()
+        context.sender.pass_on()
         now = time.monotonic()
         at = math.inf if until.at is None else until.at
         if self.retiring is not None:
@@ -172,7 +172,7 @@ class ServedConnections:
         # Store the exact end of this wait: `plan` has stored the end for one connection, which may be later. Before its
         # next wait, this thread may call `wake_by` with the time at which that wait ends anyway
         # (`Writer.continue_later`). With a later time stored here, it would wake itself again and again.
-        self._core.commands.sleeps_until = at
+        self._context.commands.sleeps_until = at
         assert self.poller is not None
         try:
             return self.poller.wait_each(watched, max(0.0, at - now))
@@ -183,8 +183,8 @@ class ServedConnections:
 
     def _turn_other(self, connection: Connection, events: int) -> None:
         """Handle the input of a connection on behalf of which the thread does not wait."""
-        core = self._core
-        guard = core.guard
+        context = self._context
+        guard = context.guard
         # `on_session` of another connection may be waiting. The user's functions that run now belong to an open
         # connection, so the rules for calls inside `on_session` do not apply to them.
         setting_up, guard.setting_up = guard.setting_up, False
@@ -192,8 +192,8 @@ class ServedConnections:
             if not connection.over:
                 connection.turn(NEVER, events)
         except BaseException as error:
-            core.log.write(logging.ERROR, "a connection ended because of a defect; please report this.", error=error)
-            core.hooks.post("on_error", error)
+            context.log.write(logging.ERROR, "a connection ended because of a defect; please report this.", error=error)
+            context.hooks.post("on_error", error)
             connection.break_off(OSError(f"{type(error).__name__} while it was served"))
         finally:
             guard.setting_up = setting_up
@@ -215,14 +215,14 @@ class ServedConnections:
         not confirmed on the present connection, a message must still be written on the replaced one, a handler has not
         answered a call of the server, or a thread waits for a pong.
         """
-        core = self._core
+        context = self._context
         return (
-            core.table.is_busy(connection.written)
+            context.table.is_busy(connection.written)
             or connection.has_unread
-            or not core.subscriptions.are_confirmed(core.sender.connection_number)
-            or bool(core.sender.for_retiring or connection.writer.urgent.entries)
+            or not context.subscriptions.are_confirmed(context.sender.connection_number)
+            or bool(context.sender.for_retiring or connection.writer.urgent.entries)
             or connection.router.has_unanswered_calls
-            or core.acknowledgements.is_awaited(connection.number)
+            or context.acknowledgements.is_awaited(connection.number)
             or not connection.writer.idle()
-            or core.queue.has_message_of(connection.number)  # last, since it looks at each queued message
+            or context.queue.has_message_of(connection.number)  # last, since it looks at each queued message
         )

@@ -33,11 +33,11 @@ __all__ = ["ConnectionSession", "set_up"]
 class ConnectionSession(Session):
     """The session of one connection."""
 
-    __slots__ = ("_connection", "_core", "_deadline", "_is_cancelled", "_is_waiting", "_run_turn")
+    __slots__ = ("_connection", "_context", "_deadline", "_is_cancelled", "_is_waiting", "_run_turn")
 
     def __init__(
         self,
-        core: ClientContext,
+        context: ClientContext,
         connection: Connection,
         deadline: Deadline,
         run_turn: Callable[[Deadline], object],
@@ -45,7 +45,7 @@ class ConnectionSession(Session):
     ) -> None:
         """
         Args:
-            core: the client.
+            context: the client.
             connection: the connection that is set up.
             deadline: from ``session_timeout``.
             run_turn: waits until something happens on this connection or others, and handles it.
@@ -53,7 +53,7 @@ class ConnectionSession(Session):
         """
         self._run_turn = run_turn
         self._is_cancelled = is_cancelled
-        self._core = core
+        self._context = context
         self._connection: Connection | None = connection
         self._deadline = deadline
         self._is_waiting = False  # inside `request` or `recv`
@@ -82,18 +82,18 @@ class ConnectionSession(Session):
     def memo(self) -> dict[str, Any]:
         """See ``Session``."""
         self._valid_connection()
-        return self._core.memo
+        return self._context.memo
 
     @memo.setter
     def memo(self, memo: dict[str, Any]) -> None:
         self._valid_connection()
-        self._core.check_memo(memo)
+        self._context.check_memo(memo)
 
     @property
     def previous(self) -> Disconnect | None:
         """See ``Session``."""
         self._valid_connection()
-        return self._core.facts.last
+        return self._context.facts.last
 
     def heartbeat(self, every: float) -> None:
         """See ``Session``."""
@@ -102,14 +102,14 @@ class ConnectionSession(Session):
         if heartbeats.interval is None:
             raise TypeError(
                 "session.heartbeat() changes the interval of a heartbeat, but there is none: neither the option "
-                f"heartbeat= nor {type(self._core.protocol).__name__} defines one."
+                f"heartbeat= nor {type(self._context.protocol).__name__} defines one."
             )
         heartbeats.every = seconds
 
     def send(self, message: Any) -> None:
         """See ``Session``."""
         connection = self._usable_connection()
-        entry = self._core.requests.encode_one_way(
+        entry = self._context.requests.encode_one_way(
             message, connection_number=connection.number, protocol=connection.protocol
         )
         connection.writer.send_first(entry)
@@ -120,23 +120,23 @@ class ConnectionSession(Session):
         """See ``Session``."""
         connection = self._usable_connection()
         self._check_may_wait()
-        deadline = self._deadline_for(self._core.settings.bounds.request_timeout if timeout is DEFAULT else timeout)
-        request = self._core.requests.make(
+        deadline = self._deadline_for(self._context.settings.bounds.request_timeout if timeout is DEFAULT else timeout)
+        request = self._context.requests.make(
             message, deadline, match=match, connection_number=connection.number, protocol=connection.protocol
         )
         request.waiter = waiter = Waiter()
         self._is_waiting = True
         try:
-            self._core.table.add(request, timed=False)
+            self._context.table.add(request, timed=False)
             connection.writer.send_first(request)
             while request.outcome is None:
                 if deadline.passed(time.monotonic()):
-                    self._check_time(self._core.requests.timeout_of(request))
-                    self._core.requests.time_out(request)
+                    self._check_time(self._context.requests.timeout_of(request))
+                    self._context.requests.time_out(request)
                 else:
                     self._turn(deadline)
         except BaseException:
-            self._core.requests.cancel(request, interrupted=True)
+            self._context.requests.cancel(request, interrupted=True)
             raise
         finally:
             self._is_waiting = False
@@ -188,7 +188,7 @@ class ConnectionSession(Session):
         """Return the connection, if the session has not ended and this is its thread."""
         if self._connection is None:
             raise SessionError("The session has ended: it is valid only inside on_session.")
-        if not self._core.guard.on_io_thread():
+        if not self._context.guard.on_io_thread():
             raise WouldDeadlock(
                 "A session can be used only on the thread that called on_session; don't pass it to another thread."
             )
@@ -207,7 +207,7 @@ class ConnectionSession(Session):
 
     def _check(self, connection: Connection) -> None:
         """Raise an error if the connection, the time or the client has ended."""
-        commands = self._core.commands
+        commands = self._context.commands
         if commands.close is not None:
             raise ClientClosed("The client was closed while on_session was running.")
         if commands.reconnect is not None:
@@ -226,7 +226,7 @@ class ConnectionSession(Session):
         which the time passed; None if the session did not wait.
         """
         if self._deadline.passed(time.monotonic()):
-            seconds = self._core.settings.network.session_timeout
+            seconds = self._context.settings.network.session_timeout
             details = "" if waited is None else f" {waited}"
             raise SessionError(f"on_session took longer than session_timeout={seconds:g} s.{details}") from waited
 
@@ -251,7 +251,7 @@ class ConnectionSession(Session):
             )
 
     def _refuse_more(self) -> None:
-        bounds = self._core.settings.bounds.receive_queue
+        bounds = self._context.settings.bounds.receive_queue
         raise SessionError(
             f"More than {bounds.max_messages} messages or {bounds.max_bytes} bytes arrived during on_session; "
             "receive them with session.recv(), or raise the limits of receive_queue=."
@@ -259,7 +259,7 @@ class ConnectionSession(Session):
 
 
 def set_up(
-    core: ClientContext,
+    context: ClientContext,
     connection: Connection,
     run_turn: Callable[[Deadline], object],
     is_cancelled: Callable[[], bool] = bool,
@@ -272,39 +272,39 @@ def set_up(
         SessionError: the set-up failed; if ``on_session`` raised another error, ``last`` is that error.
         Interrupted: a command ended the set-up.
     """
-    steps = _steps(core, connection.protocol)
+    steps = _steps(context, connection.protocol)
     if not steps:
         return
-    deadline = Deadline(time.monotonic() + core.settings.network.session_timeout)
-    session = ConnectionSession(core, connection, deadline, run_turn, is_cancelled)
-    core.guard.setting_up = True
+    deadline = Deadline(time.monotonic() + context.settings.network.session_timeout)
+    session = ConnectionSession(context, connection, deadline, run_turn, is_cancelled)
+    context.guard.setting_up = True
     try:
-        with EndingOverdue(core):
+        with EndingOverdue(context):
             for step in steps:
                 step(session)
         session._end()
     except SessionError:
         raise
     except BaseException as error:
-        if core.commands.close is not None or core.commands.reconnect is not None or is_cancelled():
+        if context.commands.close is not None or context.commands.reconnect is not None or is_cancelled():
             raise Interrupted("close(), reconnect() or drain() ended on_session.") from error
-        raise _failure(core, error) from error
+        raise _failure(context, error) from error
     finally:
-        core.guard.setting_up = False
+        context.guard.setting_up = False
 
 
-def _steps(core: ClientContext, protocol: Protocol) -> list[Callable[[Session], object]]:
+def _steps(context: ClientContext, protocol: Protocol) -> list[Callable[[Session], object]]:
     """Return the functions that set up a connection: first the protocol's, then the user's."""
     ours = type(protocol).on_session is not Protocol.on_session
-    hook = core.hooks.get("on_session")
+    hook = context.hooks.get("on_session")
     return [*([protocol.on_session] if ours else []), *([hook] if hook is not None else [])]
 
 
-def _failure(core: ClientContext, error: BaseException) -> SessionError:
+def _failure(context: ClientContext, error: BaseException) -> SessionError:
     ours = isinstance(error, WebSocketClientError)
     if not ours:  # probably a defect of the user's code: log the traceback, since retries may hide it
-        core.log.write(logging.ERROR, "on_session raised %s.", type(error).__name__, error=error)
-    retry = not is_fatal(error, core.protocol.fatal_codes)
+        context.log.write(logging.ERROR, "on_session raised %s.", type(error).__name__, error=error)
+    retry = not is_fatal(error, context.protocol.fatal_codes)
     # The `repr` of a UnicodeError contains the whole text that could not be encoded or decoded, perhaps a password.
     text = text_of(error, 1000) if ours or isinstance(error, UnicodeError) else repr(error)
     failure = SessionError(f"The connection could not be set up: {text}", retry=retry)

@@ -17,43 +17,43 @@ if TYPE_CHECKING:
 __all__ = ["begin_closing", "finish"]
 
 
-def begin_closing(core: ClientContext) -> ClientClosed:
+def begin_closing(context: ClientContext) -> ClientClosed:
     """Refuse new work from now on, and end every request. Return the error with which calls are refused."""
     # If a subscription was closed before `client.close()`, its unsubscribe message is still sent.
-    core.subscriptions.apply_events()
-    refusal = _closed(core, None)
-    if core.state.current is not State.CLOSING:
-        core.state.move(State.CLOSING)
-        core.queue.seal(refusal)
-        core.requests.end_all(ClientClosed("The client was closed before the reply came."))
+    context.subscriptions.apply_events()
+    refusal = _closed(context, None)
+    if context.state.current is not State.CLOSING:
+        context.state.move(State.CLOSING)
+        context.queue.seal(refusal)
+        context.requests.end_all(ClientClosed("The client was closed before the reply came."))
     return refusal
 
 
-def finish(core: ClientContext, final: State, error: BaseException | None) -> None:
+def finish(context: ClientContext, final: State, error: BaseException | None) -> None:
     """End the client: every wait ends, and the state becomes ``final``.
 
     Args:
-        core: the client.
+        context: the client.
         final: CLOSED or FAILED.
         error: why it ended; None if it was closed on request.
     """
-    refusal = _closed(core, error)
-    core.queue.seal(refusal)
+    refusal = _closed(context, error)
+    context.queue.seal(refusal)
     try:
-        core.requests.end_all(refusal if error is None else error)
-        core.queue.remove_unsendable(None)
-        if final is State.FAILED and error is not None and core.state.current is not State.FAILED:
-            core.hooks.post("on_error", error)
+        context.requests.end_all(refusal if error is None else error)
+        context.queue.remove_unsendable(None)
+        if final is State.FAILED and error is not None and context.state.current is not State.FAILED:
+            context.hooks.post("on_error", error)
     finally:  # even if a step above fails, no thread may wait for this client forever
-        core.state.move(final, error)
-        core.renew_calls.take()
-        core.renew_calls.complete(False)
-        core.receivers.end(error if final is State.FAILED else None)
-        core.changes.announce()
+        context.state.move(final, error)
+        context.renew_calls.take()
+        context.renew_calls.complete(False)
+        context.receivers.end(error if final is State.FAILED else None)
+        context.changes.announce()
 
 
-def _closed(core: ClientContext, error: BaseException | None) -> ClientClosed:
-    name = core.settings.name
+def _closed(context: ClientContext, error: BaseException | None) -> ClientClosed:
+    name = context.settings.name
     if error is None:
         return ClientClosed(f"The client {name!r} is closed; make a new one.")
     refusal = ClientClosed(f"The client {name!r} has failed ({text_of(error, 1000)}); make a new one.")

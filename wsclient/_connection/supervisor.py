@@ -62,23 +62,23 @@ _EXPECTED: Final = (OSError, WebSocketClientError)
 class Supervisor:
     """Keeps one client connected, until it is closed or ``ReconnectState`` decides against a further attempt."""
 
-    __slots__ = ("_announced", "_app_runner", "_core", "_decision", "_has_raised", "_has_successor", "_opener",
+    __slots__ = ("_announced", "_app_runner", "_context", "_decision", "_has_raised", "_has_successor", "_opener",
                  "_opening_sockets", "_poller", "_reconnect", "_reconnect_state", "_renewal", "_renewal_state",
                  "_served", "_should_retry", "_wakeup", "drained")  # fmt: skip
 
-    def __init__(self, core: ClientContext, reconnect: Reconnect | None) -> None:
+    def __init__(self, context: ClientContext, reconnect: Reconnect | None) -> None:
         """
         Args:
-            core: the client.
+            context: the client.
             reconnect: how to connect again; None never connects again.
         """
-        settings = core.settings
-        self._core = core
+        settings = context.settings
+        self._context = context
         self._reconnect = reconnect
         self._should_retry = None if reconnect is None else reconnect.should_retry
         self._reconnect_state = self._new_reconnect_state()
-        self._served = ServedConnections(core, self._other_ended)
-        self._renewal = Renewal(settings.renew, core.log)
+        self._served = ServedConnections(context, self._other_ended)
+        self._renewal = Renewal(settings.renew, context.log)
         # The attempts of a renewal have their own back-off, which does not affect the back-off of reconnects.
         self._renewal_state: ReconnectState | None = None
         # A message on a connection that is not open yet has announced a renewal: the number of this connection, and the
@@ -90,53 +90,53 @@ class Supervisor:
         self._decision: RetryDecision | None = None
         self._poller: Poller | None = None
         self._wakeup: Wakeup | None = None
-        self._opener = Opener(core, self, self._renewal, self._heard)
+        self._opener = Opener(context, self, self._renewal, self._heard)
         self._app_runner = AppRunner()
         self._opening_sockets: list[socket.socket] = []  # for which the connector has waited last
         self.drained = False
-        core.quiet.replace = self._replace
+        context.quiet.replace = self._replace
 
     def _new_reconnect_state(self) -> ReconnectState:
-        core, settings = self._core, self._core.settings
+        context, settings = self._context, self._context.settings
         return ReconnectState(
             self._reconnect,
             retry_first=settings.retry_first,
             urls=max(1, len(settings.urls)),
             credentials_are_fresh=settings.url_function is not None or callable(settings.handshake.headers),
-            fatal_codes=core.protocol.fatal_codes,
-            log=core.log,
+            fatal_codes=context.protocol.fatal_codes,
+            log=context.log,
             one_connection=isinstance(settings.network.sock, socket.socket),
-            report=partial(core.hooks.post_event, "on_error"),
+            report=partial(context.hooks.post_event, "on_error"),
         )
 
     def run(self) -> None:
         """The main function of the I/O thread."""
-        core = self._core
-        core.guard.io_ident = threading.get_ident()
-        core.state.move(State.CONNECTING)
+        context = self._context
+        context.guard.io_ident = threading.get_ident()
+        context.state.move(State.CONNECTING)
         final: State = State.FAILED
         error: BaseException | None = None
         try:
-            if core.recorder is not None:
-                core.recorder.begin()
+            if context.recorder is not None:
+                context.recorder.begin()
             final, error = self._run_connections()
             self._end_retiring()
         except BaseException as bug:
-            final = State.FAILED if core.commands.close is None else State.CLOSED
+            final = State.FAILED if context.commands.close is None else State.CLOSED
             error = bug
-            core.log.write(logging.ERROR, "the I/O thread failed; please report this.", error=bug)
+            context.log.write(logging.ERROR, "the I/O thread failed; please report this.", error=bug)
         finally:
             try:
                 self._drop_others()
-                if core.recorder is not None:
-                    core.recorder.close()  # first, since another thread may read the file when the client is closed
+                if context.recorder is not None:
+                    context.recorder.close()  # first, since another thread may read the file when the client is closed
             finally:
-                finish(core, final, error)
+                finish(context, final, error)
             self._opener.connector.close()
             self._drop_poller()
-            core.guard.io_ident = None
-            core.log.finish(Deadline.after(FINISH_TIMEOUT, time.monotonic()))
-            core.starter.finish()  # last, since a hook may take any time; all waits have ended
+            context.guard.io_ident = None
+            context.log.finish(Deadline.after(FINISH_TIMEOUT, time.monotonic()))
+            context.starter.finish()  # last, since a hook may take any time; all waits have ended
 
     def cut(self) -> None:
         """Cut all connections, also one that is being opened. Any thread; takes no lock."""
@@ -152,11 +152,11 @@ class Supervisor:
         """
         self.cut()
         for connection in self._served.all():
-            facts = self._core.facts  # normally assigned by the I/O thread, which is blocked
+            facts = self._context.facts  # normally assigned by the I/O thread, which is blocked
             facts.connection = facts.opened_at = None
             connection.writer.write_progress.ended = True  # no proof can come any more, so no thread must wait for it
             if connection.was_open and connection.claim_on_close():
-                self._core.hooks.post("on_close", None, None)
+                self._context.hooks.post("on_close", None, None)
 
     def sockets(self) -> list[socket.socket]:
         """Return the sockets of all connections, also of one that is being opened, for a forked child to close."""
@@ -170,19 +170,19 @@ class Supervisor:
 
     def _run_connections(self) -> tuple[State, BaseException | None]:
         """Run successive connections; return the final state, and the error that caused it."""
-        core = self._core
-        while core.commands.close is None:
-            core.state.move(State.CONNECTING)
-            core.commands.reconnect = None
+        context = self._context
+        while context.commands.close is None:
+            context.state.move(State.CONNECTING)
+            context.commands.reconnect = None
             decision = self._connect_once()
             if decision is None:
                 continue
             if decision.delay is None:
                 return State.CLOSED if decision.orderly else State.FAILED, decision.error
-            core.log.write(logging.INFO, "next attempt in %.2f s.", decision.delay)
-            core.state.move(State.WAITING)
+            context.log.write(logging.INFO, "next attempt in %.2f s.", decision.delay)
+            context.state.move(State.WAITING)
             self._back_off(Deadline.after(decision.delay, time.monotonic()))
-        begin_closing(core)
+        begin_closing(context)
         return State.CLOSED, None
 
     def _connect_once(self) -> RetryDecision | None:
@@ -190,7 +190,7 @@ class Supervisor:
 
         Return the decision about the next attempt; None if the next attempt follows at once, or the client ends.
         """
-        core, served = self._core, self._served
+        context, served = self._context, self._served
         self._decision = None
         error = self._app_runner.run(self._open, self._serve)
         while self._has_successor:
@@ -209,16 +209,16 @@ class Supervisor:
             return self._decision
         if connection is None or disconnect is None or not connection.was_open:
             failure = None if error is None or isinstance(error, Interrupted) else _as_connect_error(error)
-            return None if failure is None or core.commands.close is not None else self._attempt_failed(failure, now)
+            return None if failure is None or context.commands.close is not None else self._attempt_failed(failure, now)
         if self._renewal.phase is Phase.REPLACING and disconnect.initiator is not Initiator.RENEWAL:
             self._renewal.move(Event.CANCELLED)  # it was lost before it could be replaced
         lost = self._report_end(connection, disconnect)
         if error is not None:
-            core.log.write(logging.ERROR, "a connection ended because of a defect; please report this.", error=error)
-            core.hooks.post("on_error", error)
-        if core.commands.close is not None:
+            context.log.write(logging.ERROR, "a connection ended because of a defect; please report this.", error=error)
+            context.hooks.post("on_error", error)
+        if context.commands.close is not None:
             return None
-        if core.commands.reconnect is not None or disconnect.initiator is Initiator.RENEWAL:
+        if context.commands.reconnect is not None or disconnect.initiator is Initiator.RENEWAL:
             self._reconnect_state.start_over(disconnect.uptime, now)
             return None
         was_useless = connection.was_useless
@@ -228,34 +228,34 @@ class Supervisor:
         """Call ``on_close`` for a connection that was open, and log its end; return the error for it."""
         if connection.claim_on_close():
             reason = disconnect.reason if disconnect.code is not None else None
-            self._core.hooks.post("on_close", disconnect.code, reason)
+            self._context.hooks.post("on_close", disconnect.code, reason)
         lost = _lost(disconnect)
-        self._core.log.write(logging.INFO, "%s", lost)
+        self._context.log.write(logging.INFO, "%s", lost)
         return lost
 
     def _attempt_failed(self, failure: ConnectError, now: float) -> RetryDecision:
-        self._core.counters.failed_attempts += 1
+        self._context.counters.failed_attempts += 1
         decision = self._decide(partial(self._reconnect_state.attempt_failed, failure, now))
         self._report_failure(failure, decision, "attempt")
         return decision
 
     def _report_failure(self, failure: ConnectError, decision: RetryDecision, what: str) -> None:
         """Record, log and report a failed attempt; ``what`` names it in the log."""
-        core = self._core
-        core.facts.failure = failure, decision.number
-        if core.recorder is not None:
-            core.recorder.failed(failure, decision.number)
+        context = self._context
+        context.facts.failure = failure, decision.number
+        if context.recorder is not None:
+            context.recorder.failed(failure, decision.number)
         # A function of the user (url, headers, sock ...) has probably raised. What on_session raised is logged already.
         is_defect = not isinstance(failure, SessionError) and not isinstance(failure.last, _EXPECTED)
         level, cause = (logging.ERROR, failure.last) if is_defect else (logging.INFO, None)
-        core.log.write(level, "%s %d failed: %s", what, decision.number, failure, error=cause)
-        core.hooks.post("on_connect_error", Attempt(failure, decision.number, decision.delay))
+        context.log.write(level, "%s %d failed: %s", what, decision.number, failure, error=cause)
+        context.hooks.post("on_connect_error", Attempt(failure, decision.number, decision.delay))
 
     def _decide(self, decide: Callable[[], RetryDecision]) -> RetryDecision:
         """Return the result of ``decide``, which may call ``should_retry``; requests end in time meanwhile."""
         if self._should_retry is None:
             return decide()
-        with EndingOverdue(self._core):
+        with EndingOverdue(self._context):
             return decide()
 
     def _open(self) -> socket.socket:
@@ -270,7 +270,7 @@ class Supervisor:
             ) from error
         assert self._poller is not None
         # No user code runs between the upgrade and this assignment: `abort()` finds an upgraded connection only here.
-        self._served.present = connection = self._opener.open(self._poller, self._core.protocol)
+        self._served.present = connection = self._opener.open(self._poller, self._context.protocol)
         return connection.opened.transport.sock
 
     def _present_socket(self) -> socket.socket:
@@ -281,13 +281,13 @@ class Supervisor:
 
     def _serve(self) -> None:
         """Set the connection up, open it, and serve it until it ends."""
-        core, connection = self._core, self._served.present
+        context, connection = self._context, self._served.present
         assert connection is not None
         connection.protocol.reset()
         try:
             connection.take_early()
-            check_not_closed(core)
-            set_up(core, connection, partial(self._served.turn, connection))
+            check_not_closed(context)
+            set_up(context, connection, partial(self._served.turn, connection))
         except BaseException:
             self._close_failed(connection)
             raise
@@ -296,36 +296,36 @@ class Supervisor:
 
     def _make_present(self, connection: Connection) -> None:
         """Open a connection that has been set up, while there is no other."""
-        core, renewal = self._core, self._renewal
-        core.sender.connection_number = connection.number
-        core.use_protocol(connection.protocol)
-        core.counters.connections += 1
+        context, renewal = self._context, self._renewal
+        context.sender.connection_number = connection.number
+        context.use_protocol(connection.protocol)
+        context.counters.connections += 1
         self._reconnect_state.opened()
-        if core.subscriptions.members:
-            with EndingOverdue(core):  # if a message is a function of the user, it is called now
-                core.subscriptions.resubscribe(connection.writer, connection.number)
-        core.renew_calls.take()  # this connection is newer than these calls of `renew()`
+        if context.subscriptions.members:
+            with EndingOverdue(context):  # if a message is a function of the user, it is called now
+                context.subscriptions.resubscribe(connection.writer, connection.number)
+        context.renew_calls.take()  # this connection is newer than these calls of `renew()`
         connection.open()
-        core.subscriptions.apply_events()
-        core.state.move(State.OPEN)
+        context.subscriptions.apply_events()
+        context.state.move(State.OPEN)
         if renewal.phase is Phase.REPLACING:
-            core.counters.renewals += 1
+            context.counters.renewals += 1
             self._post_renewed(connection)
         else:
-            first = connection.number == 1 or core.hooks.get("on_reconnect") is None
-            core.hooks.post("on_open" if first else "on_reconnect", connection_number=connection.number)
+            first = connection.number == 1 or context.hooks.get("on_reconnect") is None
+            context.hooks.post("on_open" if first else "on_reconnect", connection_number=connection.number)
         renewal.move(Event.OPENED)
         self._set_timers(connection)
-        core.renew_calls.complete(True)
+        context.renew_calls.complete(True)
         connection.router.release()
 
     def _serve_open(self) -> None:
         """Serve the present connection until it ends or is replaced."""
-        core, served, renewal = self._core, self._served, self._renewal
+        context, served, renewal = self._context, self._served, self._renewal
         connection = served.present
         assert connection is not None
         while not connection.over:
-            until = self._carry_out(connection) if core.commands.given else NEVER
+            until = self._carry_out(connection) if context.commands.given else NEVER
             if not renewal.is_used:
                 connection.turn(until)
                 continue
@@ -338,7 +338,7 @@ class Supervisor:
 
     def _look_at_renewal(self, connection: Connection) -> Deadline:
         """Renew the connection if that is due; return the latest moment for the next call."""
-        commands, renewal, now = self._core.commands, self._renewal, time.monotonic()
+        commands, renewal, now = self._context.commands, self._renewal, time.monotonic()
         is_over = connection.ending is not None or commands.close is not None or commands.drain is not None
         if not is_over and self._served.retiring is None and renewal.is_due(now):
             if renewal.options.overlap:
@@ -347,7 +347,7 @@ class Supervisor:
             renewal.move(Event.CLOSING)
             connection.writer.is_open = False  # from now on messages wait in the queue for the next connection
         if renewal.phase is Phase.REPLACING and not is_over and renewal.trigger is not None:
-            if now < renewal.trigger.latest and self._core.table.is_busy(connection.written):
+            if now < renewal.trigger.latest and self._context.table.is_busy(connection.written):
                 return Deadline(min(renewal.trigger.latest, now + _DRAIN_CHECK))
             soon = Deadline.after(QUICK_CLOSE, now)
             connection.close(CloseCode.NORMAL, renewal.trigger.reason, soon, initiator=Initiator.RENEWAL)
@@ -361,7 +361,7 @@ class Supervisor:
             self._renewal_state = self._new_reconnect_state()
             self._renewal_state.opened()  # the rules for a first attempt do not apply
         renewal.move(Event.BEGUN)
-        self._core.subscriptions.begin_overlap()
+        self._context.subscriptions.begin_overlap()
         try:
             self._open_candidate(present)
         except BaseException as error:
@@ -371,7 +371,7 @@ class Supervisor:
         assert candidate is not None
         if served.present is None:  # it was lost meanwhile, so this attempt has become the reconnect
             served.present = candidate
-            self._core.subscriptions.end_overlap(has_taken_over=True)
+            self._context.subscriptions.end_overlap(has_taken_over=True)
             self._make_present(candidate)
         else:
             self._switch(present, candidate)
@@ -380,45 +380,45 @@ class Supervisor:
 
     def _open_candidate(self, present: Connection) -> None:
         """Open and set up the second connection. All other connections are served meanwhile."""
-        core, served = self._core, self._served
-        core.requests.share_ids()
+        context, served = self._context, self._served
+        context.requests.share_ids()
         present.writer.wait_for_writer()  # see `share_ids`
-        protocol = copy.copy(core.protocol)
+        protocol = copy.copy(context.protocol)
         assert self._poller is not None
         served.candidate = candidate = self._opener.open(self._poller, protocol)
         protocol.reset()
         candidate.take_early()
-        check_not_closed(core)
-        set_up(core, candidate, partial(served.turn, candidate), self._is_cancelled)
+        check_not_closed(context)
+        set_up(context, candidate, partial(served.turn, candidate), self._is_cancelled)
         while served.present is not None and served.present.ending is not None and not candidate.over:
             served.turn(candidate, NEVER)  # the present connection is about to be lost
-            check_not_closed(core)
+            check_not_closed(context)
         if candidate.ending is not None:
             lost = _lost(candidate.disconnect(time.monotonic()))
             text = f"The new connection ended before it took over. {lost}"
-            failure = SessionError(text, retry=not is_fatal(lost, core.protocol.fatal_codes))
+            failure = SessionError(text, retry=not is_fatal(lost, context.protocol.fatal_codes))
             failure.last = lost
             raise failure
 
     def _switch(self, old: Connection, new: Connection) -> None:
         """Let the new connection take over the messages of the queue. The old connection is still served."""
-        core, renewal = self._core, self._renewal
+        context, renewal = self._context, self._renewal
         old.writer.is_open = False
         old.writer.wait_for_writer()  # afterwards no thread writes a message of the queue on it
         for request in old.writer.take_subscriptions():  # they wait for a token, or for the end of a pause
-            core.requests.withdraw(request)  # each subscription is requested on the new connection instead
+            context.requests.withdraw(request)  # each subscription is requested on the new connection instead
         new.share_on_close(old)
-        core.sender.retiring = old.writer
-        core.sender.connection_number = new.number
-        core.acknowledgements.span(old.number, new.number)
-        core.use_protocol(new.protocol)
-        if core.subscriptions.members:
-            with EndingOverdue(core):  # if a message is a function of the user, it is called now
-                core.subscriptions.renew(new.writer, new.number)
+        context.sender.retiring = old.writer
+        context.sender.connection_number = new.number
+        context.acknowledgements.span(old.number, new.number)
+        context.use_protocol(new.protocol)
+        if context.subscriptions.members:
+            with EndingOverdue(context):  # if a message is a function of the user, it is called now
+                context.subscriptions.renew(new.writer, new.number)
         new.open()
-        core.subscriptions.apply_events()
-        core.counters.connections += 1
-        core.counters.renewals += 1
+        context.subscriptions.apply_events()
+        context.counters.connections += 1
+        context.counters.renewals += 1
         # If the new connection is soon lost, the old one still shows that the server accepts this client.
         self._reconnect_state.start_over(old.info.uptime, time.monotonic(), was_useless=old.was_useless)
         self._reconnect_state.opened()
@@ -426,16 +426,16 @@ class Supervisor:
         reason = "" if trigger is None else trigger.reason
         self._served.present = new
         self._served.retire(old, renewal.options.overlap, reason)
-        core.log.write(logging.INFO, "the connection was renewed.")
+        context.log.write(logging.INFO, "the connection was renewed.")
         self._post_renewed(new)
         renewal.move(Event.SWITCHED)
         self._set_timers(new)
-        core.renew_calls.take()  # calls during the attempt
-        core.renew_calls.complete(True)
+        context.renew_calls.take()  # calls during the attempt
+        context.renew_calls.complete(True)
         new.router.release()
 
     def _post_renewed(self, connection: Connection) -> None:
-        hooks, trigger = self._core.hooks, self._renewal.trigger
+        hooks, trigger = self._context.hooks, self._renewal.trigger
         if hooks.get("on_renew") is not None:
             hooks.post("on_renew", "" if trigger is None else trigger.reason, connection_number=connection.number)
         else:
@@ -452,8 +452,8 @@ class Supervisor:
 
     def _renewal_failed(self, error: BaseException) -> None:
         """Close the second connection, report the failed attempt, and decide about the next one."""
-        core, served, renewal = self._core, self._served, self._renewal
-        core.subscriptions.end_overlap(has_taken_over=False)
+        context, served, renewal = self._context, self._served, self._renewal
+        context.subscriptions.end_overlap(has_taken_over=False)
         candidate = served.candidate
         if candidate is not None:
             self._close_failed(candidate)
@@ -462,14 +462,14 @@ class Supervisor:
         now = time.monotonic()
         failure = None if isinstance(error, Interrupted) else _as_connect_error(error)
         if served.present is None:  # it was lost meanwhile
-            if failure is not None and core.commands.close is None:
+            if failure is not None and context.commands.close is None:
                 self._decision = self._attempt_failed(failure, now)
             return
         if failure is None:
             renewal.move(Event.CANCELLED)
-            if core.commands.reconnect is None and core.commands.close is None:  # `drain()` was called
-                core.renew_calls.take()
-                core.renew_calls.complete(False)
+            if context.commands.reconnect is None and context.commands.close is None:  # `drain()` was called
+                context.renew_calls.take()
+                context.renew_calls.complete(False)
             return
         state = self._renewal_state
         assert state is not None
@@ -477,8 +477,8 @@ class Supervisor:
         self._report_failure(failure, decision, "renewal")
         if decision.delay is None:
             renewal.move(Event.REFUSED)
-            core.renew_calls.take()  # calls during the attempt
-            core.renew_calls.complete(False)
+            context.renew_calls.take()  # calls during the attempt
+            context.renew_calls.complete(False)
         else:
             renewal.retry_at = time.monotonic() + decision.delay
             renewal.move(Event.FAILED)
@@ -486,18 +486,18 @@ class Supervisor:
     def _is_cancelled(self) -> bool:
         """Whether a renewal must end before the new connection takes over, since ``drain()`` was called."""
         return (
-            self._core.commands.drain is not None
+            self._context.commands.drain is not None
             and self._renewal.phase is Phase.ATTEMPT
             and self._served.present is not None
         )
 
     def _other_ended(self, connection: Connection) -> None:
         """Handle the end of a connection while the thread waited on behalf of another one."""
-        core, served = self._core, self._served
+        context, served = self._context, self._served
         disconnect = connection.finish()
         if connection is served.retiring:
             served.retiring = None
-            core.log.write(logging.INFO, "the replaced connection: %s", _lost(disconnect))
+            context.log.write(logging.INFO, "the replaced connection: %s", _lost(disconnect))
             self._renewal.move(Event.OVERLAP_ENDED)
             if served.present is not None:
                 served.present.writer.flush()  # write the messages that have returned to the queue
@@ -506,8 +506,8 @@ class Supervisor:
         self._report_end(connection, disconnect)
         self._renewal.move(Event.LOST)
         self._reconnect_state.start_over(disconnect.uptime, time.monotonic())
-        if core.commands.close is None:
-            core.state.move(State.CONNECTING)
+        if context.commands.close is None:
+            context.state.move(State.CONNECTING)
 
     def _drop_others(self) -> None:
         """Cut and finish the candidate and the replaced connection, if there are any: after a defect, or at the end."""
@@ -524,7 +524,7 @@ class Supervisor:
 
     def _end_retiring(self) -> None:
         """Close the connection that a renewal has replaced, since the client ends."""
-        served, close = self._served, self._core.commands.close
+        served, close = self._served, self._context.commands.close
         if served.retiring is not None:
             soon = Deadline.after(QUICK_CLOSE, time.monotonic())
             served.retiring.close(CloseCode.NORMAL, "", soon if close is None else soon.sooner(close.deadline))
@@ -542,13 +542,13 @@ class Supervisor:
         except BaseException as error:  # SystemExit too: the fault concerns only this message
             if not self._has_raised:
                 self._has_raised = True
-                self._core.log.write(logging.ERROR, "Renew.on raised %s.", type(error).__name__, error=error)
-                self._core.hooks.post_event("on_error", error)
+                self._context.log.write(logging.ERROR, "Renew.on raised %s.", type(error).__name__, error=error)
+                self._context.hooks.post_event("on_error", error)
             return
         if not answer:
             return
         url = answer if isinstance(answer, str) else None
-        if self._core.sender.connection_number == number and served.present is not None:
+        if self._context.sender.connection_number == number and served.present is not None:
             renewal.order("on", time.monotonic(), url=url)
         else:
             self._announced = number, url  # the connection is not open yet
@@ -561,7 +561,7 @@ class Supervisor:
         """
         connection, renewal = self._served.present, self._renewal
         assert connection is not None  # this is called only in a turn of the present connection
-        if self._core.settings.renew is not None:
+        if self._context.settings.renew is not None:
             if renewal.phase is not Phase.REFUSED:
                 renewal.order("quiet", time.monotonic())
         else:
@@ -571,20 +571,20 @@ class Supervisor:
     def _close_failed(self, connection: Connection) -> None:
         """Close a connection whose set-up failed."""
         soon = Deadline.after(QUICK_CLOSE, time.monotonic())
-        if self._core.commands.close is not None:
-            soon = soon.sooner(self._core.commands.close.deadline)
+        if self._context.commands.close is not None:
+            soon = soon.sooner(self._context.commands.close.deadline)
         connection.close(CloseCode.NORMAL, "", soon)
         while not connection.over:
             present = self._served.present
-            if present is not None and present is not connection and self._core.commands.given:
+            if present is not None and present is not connection and self._context.commands.given:
                 self._carry_out(present)  # a command to close is carried out meanwhile, not after this loop
             self._served.turn(connection, soon)
 
     def _carry_out(self, connection: Connection) -> Deadline:
         """Carry out the commands of other threads; return the latest moment for the next check."""
-        core, commands = self._core, self._core.commands
+        context, commands = self._context, self._context.commands
         retiring = self._served.retiring
-        for reason in core.renew_calls.take() if core.renew_calls.new else ():
+        for reason in context.renew_calls.take() if context.renew_calls.new else ():
             self._renewal.order(reason, time.monotonic())
         if commands.drain is not None:
             self._stop_replacing(connection)
@@ -592,7 +592,7 @@ class Supervisor:
         if commands.close is not None:
             close = commands.close
             self._stop_replacing(connection)
-            refusal = begin_closing(core)
+            refusal = begin_closing(context)
             connection.close(close.code, close.reason, close.deadline, behind_queue=refusal)
             if retiring is not None:
                 retiring.close(close.code, close.reason, close.deadline)
@@ -618,22 +618,22 @@ class Supervisor:
 
     def _check_drain(self, connection: Connection | None) -> None:
         """Close a client that is draining when everything is finished, or the deadline has passed."""
-        core = self._core
-        drain = core.commands.drain
-        if drain is None or core.commands.close is not None:
+        context = self._context
+        drain = context.commands.drain
+        if drain is None or context.commands.close is not None:
             return
         now = time.monotonic()
         quick = Deadline.after(QUICK_CLOSE / 2, now)
-        done = not (core.queue.messages or core.queue.handed_over or core.table.unfinished)
+        done = not (context.queue.messages or context.queue.handed_over or context.table.unfinished)
         # Check the writer last: a message may move from the queue to the writer between the two checks.
         if done and all(one.writer.idle() for one in (connection, self._served.retiring) if one is not None):
             self.drained = True
             usual = Deadline.after(DRAINED_CLOSE, now).sooner(drain)
             # The later of the two deadlines: the closing handshake gets the time until `quick`, even if the deadline of
             # the drain is nearer.
-            core.commands.order_close(CloseCode.NORMAL, "", quick if quick.sooner(usual) is usual else usual)
+            context.commands.order_close(CloseCode.NORMAL, "", quick if quick.sooner(usual) is usual else usual)
         elif drain.passed(now):
-            core.commands.order_close(CloseCode.NORMAL, "", quick)
+            context.commands.order_close(CloseCode.NORMAL, "", quick)
 
     # --- waits for the connector, and the wait before an attempt -----------------------------------------------------
 
@@ -676,7 +676,7 @@ class Supervisor:
     @property
     def wake(self) -> Callable[[], None]:
         """A function that ends the wait (see ``_network.poller.Watch``)."""
-        return self._core.commands.wake
+        return self._context.commands.wake
 
     def _back_off(self, deadline: Deadline) -> None:
         """Wait before the next attempt; a command ends the wait."""
@@ -718,10 +718,10 @@ class Supervisor:
         self._drop_poller()
         self._wakeup = Wakeup()
         self._poller = self._served.poller = Poller(self._wakeup)
-        self._core.commands.attach(self._wakeup)
+        self._context.commands.attach(self._wakeup)
 
     def _drop_poller(self) -> None:
-        self._core.commands.attach(None)
+        self._context.commands.attach(None)
         if self._poller is not None:
             self._poller.close()
         if self._wakeup is not None:
@@ -734,29 +734,29 @@ class Supervisor:
         Raises:
             Interrupted: ``close()`` or ``reconnect()`` was called, or ``drain()`` during a renewal.
         """
-        core = self._core
-        core.subscriptions.apply_events()
+        context = self._context
+        context.subscriptions.apply_events()
         self._check_drain(self._served.present)
-        if core.recorder is not None:
-            core.recorder.write()
-        if core.commands.close is not None or core.commands.reconnect is not None or self._is_cancelled():
+        if context.recorder is not None:
+            context.recorder.write()
+        if context.commands.close is not None or context.commands.reconnect is not None or self._is_cancelled():
             raise Interrupted("A command ends the wait.")
         # If another thread sets an earlier timer from now on, it will wake this thread.
-        core.commands.sleeps_until = math.inf
+        context.commands.sleeps_until = math.inf
         now = time.monotonic()
-        if core.table.handed_over:
-            core.table.take_handed_over()
-        if now >= core.starter.retry_at:
-            core.starter.retry()
-        core.requests.expire(now)
-        core.changes.announce()
-        if core.commands.drain is not None:
-            deadline = deadline.sooner(core.commands.drain)
-        deadline = deadline.sooner(Deadline(core.table.next_deadline()))
-        if core.starter.retry_at != math.inf:
-            deadline = deadline.sooner(Deadline(core.starter.retry_at))
+        if context.table.handed_over:
+            context.table.take_handed_over()
+        if now >= context.starter.retry_at:
+            context.starter.retry()
+        context.requests.expire(now)
+        context.changes.announce()
+        if context.commands.drain is not None:
+            deadline = deadline.sooner(context.commands.drain)
+        deadline = deadline.sooner(Deadline(context.table.next_deadline()))
+        if context.starter.retry_at != math.inf:
+            deadline = deadline.sooner(Deadline(context.starter.retry_at))
         if deadline.at is not None:  # pragma: no branch  (each caller has a limit)
-            core.commands.sleeps_until = deadline.at
+            context.commands.sleeps_until = deadline.at
         return deadline.left(now)
 
 

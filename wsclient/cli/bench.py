@@ -213,7 +213,7 @@ class _Message:
                 ids.
             TypeError, ValueError: the protocol can't send it.
         """
-        request = client._wsclient.core.requests.make(self.made_by(client), NEVER)
+        request = client._wsclient.context.requests.make(self.made_by(client), NEVER)
         if request.id is not None and depth > 1:
             raise CommandError("The message has an id of its own, so only one can be in flight: leave the id out.")
 
@@ -417,7 +417,7 @@ class _Measurement:
         return now if interrupted or not last else last
 
     def _url(self) -> str:
-        return str(self._load.lanes[0].client._wsclient.core.settings.shown_url)
+        return str(self._load.lanes[0].client._wsclient.context.settings.shown_url)
 
 
 def _screen(url: str) -> BenchScreen | None:

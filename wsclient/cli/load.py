@@ -152,12 +152,12 @@ class Lane:
             depth: the most requests in flight.
             timeout: seconds for each reply.
         """
-        core = client._wsclient.core
-        requests: Requests = core.requests
+        context = client._wsclient.context
+        requests: Requests = context.requests
         self._make = requests.make
         self._begin = requests.begin
-        self._wake_by = core.commands.wake_by
-        self._sender = core.sender
+        self._wake_by = context.commands.wake_by
+        self._sender = context.sender
         self._number = number
         self._next = schedule.next
         self._message = message

@@ -12,7 +12,7 @@ import tenacity
 
 import wsclient
 from wsclient import JsonRpc, Renew, State
-from wsclient._receiving import subscription as subscription_module
+from wsclient._receiving import duplicates as duplicates_module
 
 from ..support import LONG, SHORT, eventually
 from ..support.peers import await_processed, event, put, reply, results, start_call, subscribed, taken
@@ -924,9 +924,7 @@ def test_identity_drops_what_comes_late_also_during_the_next_renewal(raw):
 
 
 def test_what_came_late_is_forgotten_after_some_time(raw, monkeypatch):
-    monkeypatch.setattr(
-        subscription_module, "DUPLICATES_AFTER", -1.0
-    )  # Windows: the clock may show the same time twice
+    monkeypatch.setattr(duplicates_module, "DUPLICATES_AFTER", -1.0)  # Windows: the clock may show the same time twice
     client, new, subscription = renewed_after_two_events(raw)
     put(new, event("0xb", 1), event("0xb", 2))
     assert results(subscription, 4) == [1, 2, 1, 2]

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .._receiving.definition import SubscriptionDefinition
+from .._receiving.duplicates import Duplicates
 from .._receiving.receivers import Receivers
 from .._receiving.router import Router
 from .._receiving.server_calls import ServerCalls
@@ -222,18 +224,22 @@ class ClientContext:
         quiet_after: float | None = None,
         identity: Callable[[Any], Any] | None = None,
     ) -> SubscriptionFeed:
-        """Make a subscription, which is not yet in ``subscriptions``; see ``SubscriptionFeed`` for the arguments.
+        """Make a subscription, which is not yet in ``subscriptions``; see ``SubscriptionDefinition`` for the arguments.
 
         ``quiet_after`` is the number of seconds without a message after which it is requested again; None for no limit.
+        ``identity`` returns the identity of a message, see ``Duplicates``.
         """
-        return SubscriptionFeed(
+        definition = SubscriptionDefinition(
             message,
             match=match,
             unsubscribe=unsubscribe,
             resume=resume,
-            quiet=None if quiet_after is None else SubscriptionClock(quiet_after, self.quiet),
-            identity=identity,
             request_timeout=self.settings.bounds.request_timeout,
+        )
+        return SubscriptionFeed(
+            definition,
+            quiet=None if quiet_after is None else SubscriptionClock(quiet_after, self.quiet),
+            duplicates=None if identity is None else Duplicates(identity),
             requests=self.requests,
             table=self.table,
             receivers=self.receivers,

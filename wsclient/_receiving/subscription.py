@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import copy
 import enum
-import inspect
 import logging
-import math
 import time
 import typing
 from collections import deque
@@ -32,6 +30,8 @@ from .._threads.state import FINAL
 from .._threads.waiting import NEVER, Deadline, Waiter
 from ..protocols import Request as Wrapped
 from ..protocols._incoming import ABSENT
+from .definition import SubscriptionDefinition
+from .duplicates import Duplicates
 from .inbox import Inbox
 from .reply_stream import Feed
 from .streams import Stream
@@ -204,12 +204,6 @@ _REPLY_GRACE: Final = 0.5
 deadline."""
 
 
-DUPLICATES_AFTER: Final = 10.0
-"""For how many seconds after the end of a replaced connection the new one may still deliver messages that the old one
-has already delivered, because the network or the server of the new connection is slower. The same as the default of
-``Renew.overlap``."""
-
-
 def _never(message: Any) -> bool:
     return False
 
@@ -244,6 +238,34 @@ class FeedClock(typing.Protocol):
         """Return a clock for the connection that takes over."""
 
 
+class Caller(Waiter):
+    """The thread inside ``subscribe()``, which waits for the first reply on any connection. Only the first outcome
+    counts; any thread may report it.
+
+    Attributes:
+        deadline: the end of its wait; None before the first request is made.
+    """
+
+    deadline: Deadline | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open = [None]  # the one thread that empties it completes the waiter
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is no outcome yet."""
+        return bool(self._open)
+
+    def notify(self, value: Any, error: BaseException | None) -> None:
+        """Report the outcome: the reply, or the error."""
+        try:
+            self._open.pop()
+        except IndexError:
+            return
+        self.complete(value, error)
+
+
 class SubscriptionFeed(Feed):
     """The feed of one subscription. After a reconnect, the same feed continues on the new connection. During a renewal,
     the subscription has one feed for each connection.
@@ -251,23 +273,18 @@ class SubscriptionFeed(Feed):
     Attributes:
         state: its state. Assigned by the I/O thread.
         number: the number of the connection on which the present request was written; 0 while there is none.
-        resume: whether to subscribe again on the next connection.
         quiet: the clock of ``quiet_after=``; None without this option.
-        caller: the waiter of the thread inside ``subscribe()``; completed with the first reply.
+        caller: the thread inside ``subscribe()``.
     """
 
     endless = True
 
     def __init__(
         self,
-        message: Any,
+        definition: SubscriptionDefinition,
         *,
-        match: Callable[[Any], bool] | None,
-        unsubscribe: Any,
-        resume: bool,
         quiet: FeedClock | None,
-        identity: Callable[[Any], Any] | None = None,
-        request_timeout: float | None,
+        duplicates: Duplicates | None,
         requests: Requests,
         table: RequestTable,
         receivers: Receivers,
@@ -277,16 +294,9 @@ class SubscriptionFeed(Feed):
     ) -> None:
         """
         Args:
-            message: the message that subscribes, or a function that returns it each time.
-            match: returns True for messages of the subscription that have no subscription key.
-            unsubscribe: the message that unsubscribes, a function ``f(subscribe_message, reply)`` or
-                ``f(subscribe_message, reply, id)`` that returns that message, or None for the message that the protocol
-                makes.
-            resume: see above.
+            definition: what the caller has given.
             quiet: see above.
-            identity: returns the identity of a message. If both connections of a renewal deliver messages with the same
-                identity, only the first of these messages is passed to the stream; see ``DUPLICATES_AFTER``.
-            request_timeout: seconds for the replies to later requests; None waits without a limit.
+            duplicates: finds messages that both connections of a renewal deliver; None without ``identity=``.
             requests: makes and ends the requests; its protocol finds subscription keys, and makes unsubscribe messages.
             table: the requests that have not ended.
             receivers: the client's streams and subscriptions.
@@ -296,16 +306,10 @@ class SubscriptionFeed(Feed):
         """
         super().__init__(receivers.streams)
         self.state = SubscriptionState.NEW
-        self.resume = resume
         self.quiet = quiet
-        self.caller = Waiter()
-        self._callers = [self.caller]  # emptied by the one thread that notifies it
-        self._ask = message if callable(message) else None
-        self._message = ABSENT if callable(message) else copy.deepcopy(message)
-        self._match = match
-        self._unsubscribe_option = unsubscribe
-        self._identity = identity
-        self._request_timeout = request_timeout
+        self.caller = Caller()
+        self._definition = definition
+        self._duplicates = duplicates
         self._requests = requests
         self._table = table
         self._hooks = receivers.hooks
@@ -313,7 +317,6 @@ class SubscriptionFeed(Feed):
         self._sender = sender
         self._guard = guard
         self._log = log
-        self._deadline: Deadline | None = None  # of the first reply
         self._is_timed_later = False  # whether the time limit of the present request begins when it is written
         self._is_reply_awaited = True
         # Whether it was ACTIVE, or received a message, on any connection so far; only then is the loss of a connection
@@ -322,10 +325,6 @@ class SubscriptionFeed(Feed):
         # During a renewal, the subscription has a feed for each connection, and these refer to each other:
         self._successor: SubscriptionFeed | None = None
         self._predecessor: SubscriptionFeed | None = None
-        # The identities of delivered messages; True for those that only the replaced connection has delivered so far:
-        self._seen: dict[Any, bool] | None = None
-        self._seen_until = math.inf  # when it may be forgotten
-        self._is_overlapping = False  # whether a second connection is being opened
         # On the present connection:
         self._is_known = False  # whether a reply or a message came
         self.number = 0
@@ -345,22 +344,22 @@ class SubscriptionFeed(Feed):
             TypeError, ValueError: the message can't be encoded.
             Exception: raised by the caller's function.
         """
-        message = self._message if self._ask is None else self._ask()
-        protocol = self._requests.protocol
-        if self._deadline is None:
-            self._deadline = deadline
+        message = self._definition.subscribe_message()
+        match, protocol = self._definition.match, self._requests.protocol
+        if self.caller.deadline is None:
+            self.caller.deadline = deadline
         try:
             request = self._requests.make(message, deadline, connection_number=connection_number)
         except TypeError:  # a reply could not be correlated by an id; with match, no reply is needed
-            if self._match is None:
+            if match is None:
                 raise
             request = self._requests.make(message, deadline, match=_never, connection_number=connection_number)
-        request.message = message if self._ask is None else copy.deepcopy(message)
+        request.message = message
         request.feed = request.waiter = self
         request.ends_at_first_reply = False
         request.sent_before = self.state is not SubscriptionState.NEW
         sample = 0 if protocol._sample_id is None else protocol._sample_id
-        is_claimed = self._match is not None and not protocol._by_order
+        is_claimed = match is not None and not protocol._by_order
         self._is_reply_awaited = not is_claimed and protocol.stream_of(request.message, sample) is None
         self.request = request
         return request
@@ -380,11 +379,10 @@ class SubscriptionFeed(Feed):
         return self._is_reply_awaited
 
     def wait(self) -> None:
-        """Wait for the first reply, on any connection; the waiter ``self.caller`` then holds the error, if any. On the
-        caller's thread.
-        """
-        assert self._deadline is not None
-        if self.caller.wait(self._deadline):
+        """Wait on the caller's thread for the first reply, on any connection; ``caller`` then holds the error, if any."""
+        caller = self.caller
+        assert caller.deadline is not None
+        if caller.wait(caller.deadline):
             return
         if self._successor is not None:
             self._successor.wait()
@@ -396,11 +394,11 @@ class SubscriptionFeed(Feed):
                 # The request was lost with its connection and no new one was made.
                 phase = "queued" if self.state is SubscriptionState.NEW else "waiting"
                 self.complete(None, self._requests.timeout_of(request, phase))
-            elif self.caller.wait(Deadline.after(_REPLY_GRACE, time.monotonic())):
+            elif caller.wait(Deadline.after(_REPLY_GRACE, time.monotonic())):
                 return
             else:  # the reply came, but the I/O thread is busy in the user's code that handles it
-                self._notify(None, self._requests.timeout_of(request, "waiting"))
-        self.caller.wait(NEVER)
+                self.caller.notify(None, self._requests.timeout_of(request, "waiting"))
+        caller.wait(NEVER)
 
     def id_assigned(self, request: Request) -> None:
         """Post the event ``on_written``, since the request is about to be written and its messages may arrive
@@ -410,7 +408,7 @@ class SubscriptionFeed(Feed):
         hash(key)  # here, because a TypeError at this point ends the request
         written_with = request.written_on.number, key
         if self._is_timed_later:
-            request.deadline = Deadline.after(self._request_timeout, time.monotonic())
+            request.deadline = Deadline.after(self._definition.request_timeout, time.monotonic())
             self._table.start_timer(request)
             self._subscriptions.post(self.on_written, written_with)
         elif self.quiet is None:
@@ -431,7 +429,7 @@ class SubscriptionFeed(Feed):
             return
         self._subscriptions.post(*event)
         if error is not None and not self._is_resumable(error):
-            self._notify(None, copy_exception(error))  # at once: the I/O thread may be busy in the user's code
+            self.caller.notify(None, copy_exception(error))  # at once: the I/O thread may be busy in the user's code
 
     def reader_closed(self, stream: Stream) -> None:
         """Called when the stream was closed by its reader, or ended."""
@@ -442,21 +440,13 @@ class SubscriptionFeed(Feed):
         if self.state is SubscriptionState.ENDED:
             return
         self._subscriptions.post(self.on_closed, None)
-        if self._callers:
+        if self.caller.is_waiting:
             fatal = self._guard.state.error
             closed = self._guard.closed_error("subscribe()") if fatal is None else copy_exception(fatal)
-            self._notify(None, closed)
-
-    def _notify(self, value: Any, error: BaseException | None) -> None:
-        """Complete the waiter of the thread inside ``subscribe()``; only the first call counts."""
-        try:
-            caller = self._callers.pop()
-        except IndexError:
-            return
-        caller.complete(value, error)
+            self.caller.notify(None, closed)
 
     def _is_resumable(self, error: BaseException) -> bool:
-        return self.resume and isinstance(error, ConnectionLost)
+        return self._definition.resume and isinstance(error, ConnectionLost)
 
     # --- the I/O thread: transitions ---------------------------------------------------------------------------------
 
@@ -488,14 +478,14 @@ class SubscriptionFeed(Feed):
             except Exception as error:  # raised by a user-defined protocol
                 self.on_failed(error)
                 return
-        if self._key is None and self._match is None and self.state is not SubscriptionState.CLOSING:
+        if self._key is None and self._definition.match is None and self.state is not SubscriptionState.CLOSING:
             self.on_failed(ValueError(
                 "The messages of this subscription can't be recognised: the protocol finds no subscription key in the "
                 f"reply {text_of(reply)}. Give match=."
             ))  # fmt: skip
             return
         self._confirm()
-        self._notify(reply, None)
+        self.caller.notify(reply, None)
 
     def on_lost(self, error: ConnectionLost) -> None:
         """Handle the end of the present connection."""
@@ -517,7 +507,7 @@ class SubscriptionFeed(Feed):
         stream = self._stream()
         if stream is None:
             self.on_closed()
-        elif self.resume:
+        elif self._definition.resume:
             stream._epoch += self._was_active
         else:
             self.on_failed(_ended_with_connection(error))
@@ -559,7 +549,7 @@ class SubscriptionFeed(Feed):
         stream = self._stream()
         if stream is not None:
             stream._end(None if isinstance(error, ClientClosed) else error)
-        self._notify(None, None if error is None else copy_exception(error))  # last: cleanup is complete
+        self.caller.notify(None, None if error is None else copy_exception(error))  # last: cleanup is complete
 
     def _confirm(self) -> None:
         was_closing = self.state is SubscriptionState.CLOSING
@@ -607,23 +597,14 @@ class SubscriptionFeed(Feed):
     # --- the I/O thread: renewal -------------------------------------------------------------------------------------
 
     def begin_overlap(self) -> None:
-        """Record the identities of the messages that the present connection delivers from now on.
-
-        A second connection is being opened. A server that sends without a request may send the same messages on the
-        second connection before that takes over.
-        """
-        if self._identity is not None:
-            self._is_overlapping = True
-            self._seen, self._seen_until = self._seen or {}, math.inf
+        """Called when a second connection is about to be opened."""
+        if self._duplicates is not None:
+            self._duplicates.opening()
 
     def end_overlap(self, *, has_taken_over: bool) -> None:
-        """Stop recording, since the second connection could not be opened, or is now the only one (``has_taken_over``:
-        the present one was lost).
-        """
-        if self._is_overlapping:
-            self._is_overlapping = False
-            self._seen = self._seen if has_taken_over else None  # otherwise it would grow with each attempt
-            self._seen_until = time.monotonic() + DUPLICATES_AFTER
+        """Called when the second connection could not be opened, or is now the only one (``has_taken_over``)."""
+        if self._duplicates is not None:
+            self._duplicates.opening_ended(has_taken_over=has_taken_over)
 
     def succeed(self) -> SubscriptionFeed | None:
         """Return a feed that continues the subscription on the connection that is about to take over. This feed stays
@@ -634,11 +615,11 @@ class SubscriptionFeed(Feed):
             connection, it ends with that connection (``resume=False``), or it was closed.
         """
         stream = self._stream()
-        if self.state not in _ON_CONNECTION or not self.resume or stream is None or self._successor is not None:
+        is_resumed = self.state in _ON_CONNECTION and self._definition.resume
+        if not is_resumed or stream is None or self._successor is not None:
             return None
-        if not self._is_overlapping:  # the subscription was made after the second connection was dialled
-            self.begin_overlap()
-        self._is_overlapping = False
+        if self._duplicates is not None:
+            self._duplicates.overlap_began()
         successor = copy.copy(self)
         successor.state = SubscriptionState.LOST
         successor.request = None
@@ -665,39 +646,20 @@ class SubscriptionFeed(Feed):
         self._drop_key()
         successor._was_active = successor._was_active or self._was_active
         successor._predecessor = None
-        if self._seen is not None:
-            # The new connection may deliver the same messages a little later than this one.
-            successor._seen = {identity: True for identity, is_awaited in self._seen.items() if is_awaited} or None
-            successor._seen_until = time.monotonic() + DUPLICATES_AFTER
-            self._seen = None
-        if not self._callers:
+        if self._duplicates is not None:
+            self._duplicates.replaced_ended()
+        if not self.caller.is_waiting:
             self._successor = None  # no thread in `wait` needs it; otherwise a chain of old feeds stays in memory
 
     def _is_first(self, stream: Subscription, message: Any) -> bool:
-        """Return whether no message with this identity was delivered since the renewal began.
-
-        After the end of the replaced connection, an identity is remembered only if the new connection has not delivered
-        it yet: until the new connection delivers it, for at most ``DUPLICATES_AFTER`` seconds.
-        """
-        assert self._identity is not None
-        seen = self._seen
-        assert seen is not None
-        if time.monotonic() > self._seen_until:
-            self._seen = None
+        """Return whether the message was not delivered before, on the other connection of a renewal."""
+        if self._duplicates is None:
             return True
         try:
-            identity = self._identity(message)
-            is_first = identity not in seen
-            if self._successor is not None or self._is_overlapping:
-                seen.setdefault(identity, True)
-            elif self._predecessor is not None:
-                seen[identity] = False
-            else:
-                seen.pop(identity, None)
+            return self._duplicates.is_first(message, is_replaced=self._successor is not None)
         except BaseException as error:  # raised by the caller's function, so the reader receives it
             stream._end(error)
             return False
-        return is_first
 
     # --- the I/O thread: messages ------------------------------------------------------------------------------------
 
@@ -717,7 +679,7 @@ class SubscriptionFeed(Feed):
     @property
     def awaits_key(self) -> bool:
         """Whether a reply is expected that may contain its subscription key."""
-        if not self._is_reply_awaited or self._key is not None or self._match is not None:
+        if not self._is_reply_awaited or self._key is not None or self._definition.match is not None:
             return False
         # If the request is STREAMING, a message was already recognised as an answer to it, so no key is needed.
         return self.request is not None and self.request.stage in (NEW, WAITING)
@@ -729,13 +691,13 @@ class SubscriptionFeed(Feed):
 
     def wants(self, message: Any) -> bool:
         """Return whether ``match`` accepts the message; if it raises, the subscription ends with that error."""
-        if self._match is None or self.state not in _ON_CONNECTION:
+        if self._definition.match is None or self.state not in _ON_CONNECTION:
             return False
         try:
-            return bool(self._match(message))
+            return bool(self._definition.match(message))
         except BaseException as error:  # SystemExit too: it concerns one subscription
             # Before the stream is ended: ending it would report a less specific error to the caller of `subscribe()`.
-            self._notify(None, copy_exception(error))
+            self.caller.notify(None, copy_exception(error))
             stream = self._stream()
             if stream is not None:
                 stream._end(error)
@@ -747,15 +709,15 @@ class SubscriptionFeed(Feed):
         if self.state is SubscriptionState.CLOSING:  # a message confirms the subscription like a reply
             self._confirm()
         elif self.state is not SubscriptionState.ENDED:
-            if self._callers:  # a message came instead of the reply
+            if self.caller.is_waiting:  # a message came instead of the reply
                 self._was_active = True
-                self._notify(None, None)
+                self.caller.notify(None, None)
             if self.quiet is not None:
                 self.quiet.heard()
             stream = self._stream()
             if stream is None:
                 self.on_closed()
-            elif self._seen is None or self._is_first(stream, value):
+            elif self._is_first(stream, value):
                 self._streams.feed(stream, value, size, must_keep_reading)
 
     def acknowledge(self, reply: Any) -> None:
@@ -782,8 +744,8 @@ class SubscriptionFeed(Feed):
             self.on_closed()
             return
         deadline, is_timed_later = NEVER, True  # the time begins with the write, which `rate=` may delay
-        if not self._was_active and self._deadline is not None:
-            deadline, is_timed_later = self._deadline, False  # a thread waits inside subscribe() until then
+        if not self._was_active and self.caller.deadline is not None:
+            deadline, is_timed_later = self.caller.deadline, False  # a thread waits inside subscribe() until then
         self._ask_on(writer, number, deadline, is_timed_later=is_timed_later)
 
     def resubscribe_after_quiet(self, writer: Writer, number: int) -> None:
@@ -827,10 +789,10 @@ class SubscriptionFeed(Feed):
         if position is not None and position[0] is not writer.write_progress:
             # The request was written on another connection. (Without a position, it is being written now, on this one.)
             return
-        deadline = Deadline.after(self._request_timeout, time.monotonic())
+        deadline = Deadline.after(self._definition.request_timeout, time.monotonic())
         number = writer.write_progress.number
         try:
-            message = self._make_unsubscribe(request)
+            message = self._definition.unsubscribe_message(request, self._reply, self._requests.protocol)
             if isinstance(message, Wrapped):
                 unseen = self._requests.make(message.message, deadline, connection_number=number)
                 self._table.add(unseen, timed=True)
@@ -840,31 +802,6 @@ class SubscriptionFeed(Feed):
         except BaseException as error:  # raised by the caller's function; SystemExit too must not end the I/O thread
             self._log.write(logging.ERROR, "an unsubscribe message could not be made.", error=error)
             self._hooks.post_event("on_error", error)
-
-    def _make_unsubscribe(self, request: Request) -> Any | Wrapped | None:
-        reply = None if self._reply is ABSENT else self._reply
-        if callable(self._unsubscribe_option):
-            if _takes_id(self._unsubscribe_option):
-                return self._unsubscribe_option(request.message, reply, request.id)
-            return self._unsubscribe_option(request.message, reply)
-        if self._unsubscribe_option is not None:
-            return self._unsubscribe_option
-        return self._requests.protocol.unsubscribe(request.message, request.id, reply)
-
-
-def _takes_id(function: Callable[..., Any]) -> bool:
-    """Return whether an ``unsubscribe=`` function has a third parameter, for the id of the subscribe message.
-
-    A third parameter with a default value is for the id only if its name is ``id``: a function that is made in a loop
-    may store the loop's variable in a default (``lambda m, r, topic=topic: …``).
-    """
-    try:
-        signature = inspect.signature(function)
-        signature.bind(None, None, None)
-    except (TypeError, ValueError):  # it has two parameters, or is a C function without a signature
-        return False
-    third = [*signature.parameters.values()][2:3]
-    return all(one.default is one.empty or one.name == "id" for one in third)
 
 
 def _ended_with_connection(error: ConnectionLost) -> ConnectionLost:

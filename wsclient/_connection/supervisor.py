@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ConnectError, ConnectionLost, SessionError, WebSocketClientError, printable, text_of
 from .._models import Attempt, Initiator, State
-from .._network.poller import Poller
 from .._rfc6455.close import CloseCode
 from .._threads.commands import Interrupted
 from .._threads.log import FINISH_TIMEOUT
-from .._threads.waiting import NEVER, Deadline, Latch
-from .._threads.wakeup import Wakeup
+from .._threads.waiting import NEVER, Deadline
 from .opener import Opener, check_not_closed
 from .overdue import EndingOverdue
 from .reconnect import ReconnectState, is_fatal
@@ -32,6 +30,7 @@ from .renewal import Event, Phase, Renewal
 from .served import QUICK_CLOSE, ServedConnections
 from .session import set_up
 from .shutdown import begin_closing, finish
+from .waits import Waits
 from .websocket_app import AppRunner
 
 if TYPE_CHECKING:
@@ -48,9 +47,6 @@ _DRAIN_CHECK: Final = 0.1
 """Seconds between two checks whether a drain is complete; needed because some work ends without waking the I/O thread,
 such as a queued message that expires."""
 
-_NO_WAKEUP_CHECK: Final = 0.1
-"""Seconds between two checks of the commands while the process has no file descriptor left for a wake-up."""
-
 DRAINED_CLOSE: Final = 3.0
 """Seconds for the closing handshake after a complete drain."""
 
@@ -63,8 +59,8 @@ class Supervisor:
     """Keeps one client connected, until it is closed or ``ReconnectState`` decides against a further attempt."""
 
     __slots__ = ("_announced", "_app_runner", "_context", "_decision", "_has_raised", "_has_successor", "_opener",
-                 "_opening_sockets", "_poller", "_reconnect", "_reconnect_state", "_renewal", "_renewal_state",
-                 "_served", "_should_retry", "_wakeup", "drained")  # fmt: skip
+                 "_reconnect", "_reconnect_state", "_renewal", "_renewal_state", "_served", "_should_retry", "_waits",
+                 "drained")  # fmt: skip
 
     def __init__(self, context: ClientContext, reconnect: Reconnect | None) -> None:
         """
@@ -88,11 +84,9 @@ class Supervisor:
         self._has_successor = False  # whether a renewal has opened a connection that the app must run next
         # If the present connection was lost during a renewal, and the renewal then failed: what to do next.
         self._decision: RetryDecision | None = None
-        self._poller: Poller | None = None
-        self._wakeup: Wakeup | None = None
-        self._opener = Opener(context, self, self._renewal, self._heard)
+        self._waits = Waits(context, self._served, self._is_interrupted)
+        self._opener = Opener(context, self._waits, self._renewal, self._heard)
         self._app_runner = AppRunner()
-        self._opening_sockets: list[socket.socket] = []  # for which the connector has waited last
         self.drained = False
         context.quiet.replace = self._replace
 
@@ -133,7 +127,7 @@ class Supervisor:
             finally:
                 finish(context, final, error)
             self._opener.connector.close()
-            self._drop_poller()
+            self._waits.close()
             context.guard.io_ident = None
             context.log.finish(Deadline.after(FINISH_TIMEOUT, time.monotonic()))
             context.starter.finish()  # last, since a hook may take any time; all waits have ended
@@ -160,8 +154,7 @@ class Supervisor:
 
     def sockets(self) -> list[socket.socket]:
         """Return the sockets of all connections, also of one that is being opened, for a forked child to close."""
-        poller = self._poller
-        found = [*self._opening_sockets, *([] if poller is None else poller.sockets())]
+        found = self._waits.sockets()
         if self._opener.connector.sock is not None:
             found.append(self._opener.connector.sock)
         return [*found, *[connection.opened.transport.sock for connection in self._served.all()]]
@@ -181,7 +174,7 @@ class Supervisor:
                 return State.CLOSED if decision.orderly else State.FAILED, decision.error
             context.log.write(logging.INFO, "next attempt in %.2f s.", decision.delay)
             context.state.move(State.WAITING)
-            self._back_off(Deadline.after(decision.delay, time.monotonic()))
+            self._waits.back_off(Deadline.after(decision.delay, time.monotonic()))
         begin_closing(context)
         return State.CLOSED, None
 
@@ -196,7 +189,7 @@ class Supervisor:
         while self._has_successor:
             self._has_successor = False
             error = self._app_runner.run(self._present_socket, self._serve_open)
-        self._opening_sockets = []
+        self._waits.forget_sockets()
         connection = served.present
         if error is not None and connection is not None and connection.was_open:  # a defect
             self._drop_others()
@@ -261,16 +254,15 @@ class Supervisor:
     def _open(self) -> socket.socket:
         """Open a connection, and return its socket for ``websocket``."""
         try:
-            self._make_poller()
+            poller = self._waits.prepare()
         except OSError as error:
             raise ConnectError(
                 f"The client could not begin to connect: {error.strerror or text_of(error)}. If too many files are "
                 "open, close some, or raise the limit of the process.",
                 last=error,
             ) from error
-        assert self._poller is not None
         # No user code runs between the upgrade and this assignment: `abort()` finds an upgraded connection only here.
-        self._served.present = connection = self._opener.open(self._poller, self._context.protocol)
+        self._served.present = connection = self._opener.open(poller, self._context.protocol)
         return connection.opened.transport.sock
 
     def _present_socket(self) -> socket.socket:
@@ -384,8 +376,8 @@ class Supervisor:
         context.requests.share_ids()
         present.writer.wait_for_writer()  # see `share_ids`
         protocol = copy.copy(context.protocol)
-        assert self._poller is not None
-        served.candidate = candidate = self._opener.open(self._poller, protocol)
+        assert served.poller is not None
+        served.candidate = candidate = self._opener.open(served.poller, protocol)
         protocol.reset()
         candidate.take_early()
         check_not_closed(context)
@@ -482,6 +474,12 @@ class Supervisor:
         else:
             renewal.retry_at = time.monotonic() + decision.delay
             renewal.move(Event.FAILED)
+
+    def _is_interrupted(self) -> bool:
+        """Close a client whose drain is complete; return whether a command ends the present wait."""
+        self._check_drain(self._served.present)
+        commands = self._context.commands
+        return commands.close is not None or commands.reconnect is not None or self._is_cancelled()
 
     def _is_cancelled(self) -> bool:
         """Whether a renewal must end before the new connection takes over, since ``drain()`` was called."""
@@ -634,130 +632,6 @@ class Supervisor:
             context.commands.order_close(CloseCode.NORMAL, "", quick if quick.sooner(usual) is usual else usual)
         elif drain.passed(now):
             context.commands.order_close(CloseCode.NORMAL, "", quick)
-
-    # --- waits for the connector, and the wait before an attempt -----------------------------------------------------
-
-    def wait(self, sock: socket.socket, events: int, deadline: Deadline) -> None:
-        """Wait until a socket is ready (see ``_network.poller.Watch``)."""
-        assert self._poller is not None
-        self._opening_sockets = [sock]
-        while True:
-            seconds = self._prepare_wait(deadline)
-            if seconds == 0.0 and deadline.passed(time.monotonic()):
-                raise TimeoutError
-            if self._served.others(None):
-                if self._served.wait({sock: events}, Deadline.after(seconds, time.monotonic())):
-                    return
-            elif self._poller.wait(sock, events, seconds):
-                return
-
-    def wait_any(self, socks: dict[socket.socket, int], deadline: Deadline) -> list[socket.socket]:
-        """Wait until some sockets are ready (see ``_network.poller.Watch``)."""
-        assert self._poller is not None
-        self._opening_sockets = list(socks)
-        while True:
-            seconds = self._prepare_wait(deadline)
-            if self._served.others(None):
-                ready = self._served.wait(socks, Deadline.after(seconds, time.monotonic()))
-            else:
-                ready = self._poller.wait_any(socks, seconds)
-            if ready or deadline.passed(time.monotonic()):
-                return ready
-
-    def wait_until(self, happened: Callable[[], bool], deadline: Deadline) -> None:
-        """Wait until a condition is true (see ``_network.poller.Watch``)."""
-        assert self._poller is not None
-        while not happened():
-            seconds = self._prepare_wait(deadline)
-            if seconds == 0.0 and deadline.passed(time.monotonic()):
-                raise TimeoutError
-            self._wait_without_socket(seconds)
-
-    @property
-    def wake(self) -> Callable[[], None]:
-        """A function that ends the wait (see ``_network.poller.Watch``)."""
-        return self._context.commands.wake
-
-    def _back_off(self, deadline: Deadline) -> None:
-        """Wait before the next attempt; a command ends the wait."""
-        try:
-            while not deadline.passed(time.monotonic()):
-                self._wait_for_wakeup(self._prepare_wait(deadline))
-        except Interrupted:
-            pass
-
-    def _wait_for_wakeup(self, seconds: float | None) -> None:
-        """Wait at most for this time, while no connection is opened; make the poller if it is missing or broken."""
-        try:
-            if self._poller is not None and not self._poller.is_broken:
-                self._wait_without_socket(seconds)
-            else:
-                self._make_poller()  # then do not wait: a command may have been given before the wake-up was attached
-        except OSError:  # other code has closed the wake-up, or the process has no file descriptor left for another one
-            longest = _NO_WAKEUP_CHECK if seconds is None else min(seconds, _NO_WAKEUP_CHECK)
-            Latch().wait(Deadline.after(longest, time.monotonic()))
-
-    def _wait_without_socket(self, seconds: float | None) -> None:
-        """Wait for the wake-up, at most for this time, without a socket of a new connection. Open connections are
-        served meanwhile.
-        """
-        assert self._poller is not None
-        if self._served.others(None):
-            self._served.wait({}, Deadline.after(seconds, time.monotonic()))
-        else:
-            self._poller.wait(None, 0, seconds)
-
-    def _make_poller(self) -> None:
-        """Make the poller and its wake-up, unless they exist and work.
-
-        Raises:
-            OSError: the process has no file descriptor left.
-        """
-        if self._poller is not None and not self._poller.is_broken:
-            return
-        self._drop_poller()
-        self._wakeup = Wakeup()
-        self._poller = self._served.poller = Poller(self._wakeup)
-        self._context.commands.attach(self._wakeup)
-
-    def _drop_poller(self) -> None:
-        self._context.commands.attach(None)
-        if self._poller is not None:
-            self._poller.close()
-        if self._wakeup is not None:
-            self._wakeup.close()
-        self._poller = self._served.poller = self._wakeup = None
-
-    def _prepare_wait(self, deadline: Deadline) -> float | None:
-        """Handle commands and timers, then return the seconds for which this thread may wait.
-
-        Raises:
-            Interrupted: ``close()`` or ``reconnect()`` was called, or ``drain()`` during a renewal.
-        """
-        context = self._context
-        context.subscriptions.apply_events()
-        self._check_drain(self._served.present)
-        if context.recorder is not None:
-            context.recorder.write()
-        if context.commands.close is not None or context.commands.reconnect is not None or self._is_cancelled():
-            raise Interrupted("A command ends the wait.")
-        # If another thread sets an earlier timer from now on, it will wake this thread.
-        context.commands.sleeps_until = math.inf
-        now = time.monotonic()
-        if context.table.handed_over:
-            context.table.take_handed_over()
-        if now >= context.starter.retry_at:
-            context.starter.retry()
-        context.requests.expire(now)
-        context.changes.announce()
-        if context.commands.drain is not None:
-            deadline = deadline.sooner(context.commands.drain)
-        deadline = deadline.sooner(Deadline(context.table.next_deadline()))
-        if context.starter.retry_at != math.inf:
-            deadline = deadline.sooner(Deadline(context.starter.retry_at))
-        if deadline.at is not None:  # pragma: no branch  (each caller has a limit)
-            context.commands.sleeps_until = deadline.at
-        return deadline.left(now)
 
 
 def _lost(disconnect: Disconnect) -> ConnectionLost:

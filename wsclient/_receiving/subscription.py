@@ -379,7 +379,7 @@ class SubscriptionFeed(Feed):
         return self._is_reply_awaited
 
     def wait(self) -> None:
-        """Wait on the caller's thread for the first reply, on any connection; ``caller`` then holds the error, if any."""
+        """Wait on the caller's thread for the first reply, on any connection; ``caller`` then holds it or the error."""
         caller = self.caller
         assert caller.deadline is not None
         if caller.wait(caller.deadline):

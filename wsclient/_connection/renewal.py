@@ -45,8 +45,7 @@ class Phase(enum.Enum):
     BACKING_OFF = enum.auto()
     """An attempt has failed; the next one follows after a delay."""
     REFUSED = enum.auto()
-    """An attempt has failed, and no further one is made for this connection, unless ``renew()`` is called or
-    ``Renew.on`` accepts a message."""
+    """An attempt has failed, and no further one is made for this connection, unless ``renew()`` is called."""
     OVERLAP = enum.auto()
     """The new connection has taken over; the replaced one is still served."""
     REPLACING = enum.auto()

@@ -218,10 +218,13 @@ class Supervisor:
             context.hooks.post("on_error", error)
         if context.commands.close is not None:
             return None
-        if context.commands.reconnect is not None or disconnect.initiator is Initiator.RENEWAL:
+        was_useless = connection.was_useless
+        if disconnect.initiator is Initiator.RENEWAL:
+            self._reconnect_state.start_over(disconnect.uptime, now, was_useless=was_useless)
+            return None
+        if context.commands.reconnect is not None:
             self._reconnect_state.start_over(disconnect.uptime, now)
             return None
-        was_useless = connection.was_useless
         return self._decide(partial(self._reconnect_state.connection_lost, lost, now, was_useless=was_useless))
 
     def _report_end(self, connection: Connection, disconnect: Disconnect) -> ConnectionLost:
@@ -269,6 +272,7 @@ class Supervisor:
                 last=error,
             ) from error
         assert self._poller is not None
+        self._announced = None  # in an attempt that failed, which had the same connection number
         # No user code runs between the upgrade and this assignment: `abort()` finds an upgraded connection only here.
         self._served.present = connection = self._opener.open(self._poller, self._context.protocol)
         return connection.opened.transport.sock
@@ -385,6 +389,7 @@ class Supervisor:
         present.writer.wait_for_writer()  # see `share_ids`
         protocol = copy.copy(context.protocol)
         assert self._poller is not None
+        self._announced = None  # in an attempt that failed, which had the same connection number
         served.candidate = candidate = self._opener.open(self._poller, protocol)
         protocol.reset()
         candidate.take_early()
@@ -505,7 +510,7 @@ class Supervisor:
         served.present = None
         self._report_end(connection, disconnect)
         self._renewal.move(Event.LOST)
-        self._reconnect_state.start_over(disconnect.uptime, time.monotonic())
+        self._reconnect_state.start_over(disconnect.uptime, time.monotonic(), was_useless=connection.was_useless)
         if context.commands.close is None:
             context.state.move(State.CONNECTING)
 
@@ -549,9 +554,14 @@ class Supervisor:
             return
         url = answer if isinstance(answer, str) else None
         if self._context.sender.connection_number == number and served.present is not None:
-            renewal.order("on", time.monotonic(), url=url)
+            self._order("on", url)
         else:
             self._announced = number, url  # the connection is not open yet
+
+    def _order(self, reason: str, url: str | None = None) -> None:
+        """Order a renewal of the present connection, unless an attempt was refused: then only ``renew()`` does."""
+        if self._renewal.phase is not Phase.REFUSED:
+            self._renewal.order(reason, time.monotonic(), url=url)
 
     def _replace(self, reason: str) -> None:
         """Replace the present connection, since no messages are received on it any more; see ``QuietWatch.replace``.
@@ -559,11 +569,10 @@ class Supervisor:
         If the option ``renew`` is set, a renewal is ordered. Otherwise the connection is dropped, and the next one is
         opened as after any loss.
         """
-        connection, renewal = self._served.present, self._renewal
+        connection = self._served.present
         assert connection is not None  # this is called only in a turn of the present connection
         if self._context.settings.renew is not None:
-            if renewal.phase is not Phase.REFUSED:
-                renewal.order("quiet", time.monotonic())
+            self._order("quiet")
         else:
             soon = Deadline.after(QUICK_CLOSE, time.monotonic())
             connection.close(CloseCode.NORMAL, reason, soon, initiator=Initiator.QUIET)

@@ -720,7 +720,8 @@ class Client:
                 return params["actions"][0]
 
         The return value is the result. An exception is sent as an error answer; a ``RemoteError`` is sent unchanged.
-        The answer is sent only on the connection on which the call was received.
+        The answer is sent only on the connection on which the call was received. A call that ``receive_queue=`` has no
+        room for is dropped and gets no answer (nor does its batch); this is reported to ``on_error``.
 
         Args:
             method: its name.

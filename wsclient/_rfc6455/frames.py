@@ -107,7 +107,10 @@ class _Message:
         if self._inflater is None:
             self.size = self.on_the_wire
             if self.size > most:
-                raise _too_big(f"The server sent a message of {self.size} bytes or more, over the limit of {most}")
+                raise _too_big(
+                    f"The server sent a message of {self.size} bytes or more, over the limit of {most}; raise "
+                    "max_message_size= to accept it."
+                )
         else:
             # Compression makes incompressible data a little larger, and adds a few bytes per fragment. The compressed
             # size needs a limit too, since an endless deflate stream may inflate to no bytes at all.
@@ -115,7 +118,7 @@ class _Message:
             if self.on_the_wire > most:
                 raise _too_big(
                     f"The server sent a message of {self.on_the_wire} compressed bytes or more, over the limit of "
-                    f"{most}, which max_message_size={self._limit} permits"
+                    f"{most}, which max_message_size={self._limit} permits; raise max_message_size= to accept it."
                 )
         if self.fragments > max_fragments:
             raise _Broken(
@@ -378,7 +381,7 @@ def _whole_payload(opcode: Opcode, data: bytes, start: int, end: int) -> str | b
 
 
 def _too_big(text: str) -> _Broken:
-    return _Broken(CloseCode.MESSAGE_TOO_BIG, f"{text}; raise max_message_size= to accept it.")
+    return _Broken(CloseCode.MESSAGE_TOO_BIG, text)
 
 
 def _parse_header(data: bytes, position: int, allowed: int) -> tuple[Opcode, bool, int, int] | None:

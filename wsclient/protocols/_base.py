@@ -303,6 +303,7 @@ class Protocol:
 
     @property
     def _by_order(self) -> bool:
+        """The same as ``replies_in_order``."""
         return self.replies_in_order
 
     def _encodes_by_id(self) -> bool:

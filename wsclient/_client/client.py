@@ -167,10 +167,12 @@ class Client:
             ConnectError: the first attempt failed (with a list of URLs: the attempt for each of them), the timeout
                 passed, or the operating system refused the client's thread. If attempts failed before the timeout,
                 ``.attempts`` is their number, and ``.last`` the error of the last one. With ``retry_first=True`` only a
-                fatal error ends the attempts. The client is closed when this error is raised. There is one exception:
-                if another thread has started the client, it continues to run after a timeout of this call.
+                fatal error ends the attempts. The client is closed when ``ConnectError`` is raised. There is one
+                exception: if another thread has started the client, it continues to run after a timeout of this call.
             ClientClosed: the client is closed, or failed.
-            WouldDeadlock: called on the I/O thread.
+            WouldDeadlock: called on the I/O thread, or by a function that interrupted this thread inside the client.
+                The client is not changed.
+            ForkedClient: the client belongs to the parent process. It is not changed.
         """
         self._wsclient.lifecycle.start(None if timeout is None else check_seconds("timeout", timeout, zero=True))
         return self

@@ -28,7 +28,7 @@ from .._threads.wakeup import Wakeup
 from .opener import Opener, check_not_closed
 from .overdue import EndingOverdue
 from .reconnect import ReconnectState, is_fatal
-from .renewal import Event, Phase, Renewal
+from .renewal import Event, Renewal, RenewalPhase
 from .served import QUICK_CLOSE, ServedConnections
 from .session import set_up
 from .shutdown import begin_closing, finish
@@ -210,7 +210,7 @@ class Supervisor:
         if connection is None or disconnect is None or not connection.was_open:
             failure = None if error is None or isinstance(error, Interrupted) else _as_connect_error(error)
             return None if failure is None or context.commands.close is not None else self._attempt_failed(failure, now)
-        if self._renewal.phase is Phase.REPLACING and disconnect.initiator is not Initiator.RENEWAL:
+        if self._renewal.phase is RenewalPhase.REPLACING and disconnect.initiator is not Initiator.RENEWAL:
             self._renewal.move(Event.CANCELLED)  # it was lost before it could be replaced
         lost = self._report_end(connection, disconnect)
         if error is not None:
@@ -312,7 +312,7 @@ class Supervisor:
         connection.open()
         context.subscriptions.apply_events()
         context.state.move(State.OPEN)
-        if renewal.phase is Phase.REPLACING:
+        if renewal.phase is RenewalPhase.REPLACING:
             context.counters.renewals += 1
             self._post_renewed(connection)
         else:
@@ -350,7 +350,7 @@ class Supervisor:
                 return Deadline(now)  # do not wait: the wake-up of a command that was given meanwhile is already used
             renewal.move(Event.CLOSING)
             connection.writer.is_open = False  # from now on messages wait in the queue for the next connection
-        if renewal.phase is Phase.REPLACING and not is_over and renewal.trigger is not None:
+        if renewal.phase is RenewalPhase.REPLACING and not is_over and renewal.trigger is not None:
             if now < renewal.trigger.latest and self._context.table.is_busy(connection.written):
                 return Deadline(min(renewal.trigger.latest, now + _DRAIN_CHECK))
             soon = Deadline.after(QUICK_CLOSE, now)
@@ -361,7 +361,7 @@ class Supervisor:
     def _renew(self, present: Connection) -> None:
         """Open a second connection and let it take over, or report why that failed."""
         served, renewal = self._served, self._renewal
-        if renewal.phase is Phase.PENDING:
+        if renewal.phase is RenewalPhase.PENDING:
             self._renewal_state = self._new_reconnect_state()
             self._renewal_state.opened()  # the rules for a first attempt do not apply
         renewal.move(Event.BEGUN)
@@ -492,7 +492,7 @@ class Supervisor:
         """Whether a renewal must end before the new connection takes over, since ``drain()`` was called."""
         return (
             self._context.commands.drain is not None
-            and self._renewal.phase is Phase.ATTEMPT
+            and self._renewal.phase is RenewalPhase.ATTEMPT
             and self._served.present is not None
         )
 
@@ -522,9 +522,9 @@ class Supervisor:
             connection.opened.transport.abort()
             connection.finish()
         served.candidate = served.retiring = None
-        if renewal.phase is Phase.OVERLAP:
+        if renewal.phase is RenewalPhase.OVERLAP:
             renewal.move(Event.OVERLAP_ENDED)
-        elif renewal.phase is Phase.ATTEMPT:
+        elif renewal.phase is RenewalPhase.ATTEMPT:
             renewal.move(Event.CANCELLED)
 
     def _end_retiring(self) -> None:
@@ -560,7 +560,7 @@ class Supervisor:
 
     def _order(self, reason: str, url: str | None = None) -> None:
         """Order a renewal of the present connection, unless an attempt was refused: then only ``renew()`` does."""
-        if self._renewal.phase is not Phase.REFUSED:
+        if self._renewal.phase is not RenewalPhase.REFUSED:
             self._renewal.order(reason, time.monotonic(), url=url)
 
     def _replace(self, reason: str) -> None:
@@ -620,7 +620,7 @@ class Supervisor:
         """End the pause of sending that a renewal with ``overlap=0`` makes before it closes the connection, since the
         client ends: the sending of queued messages continues.
         """
-        if self._renewal.phase is Phase.REPLACING and connection.ending is None:
+        if self._renewal.phase is RenewalPhase.REPLACING and connection.ending is None:
             self._renewal.move(Event.CANCELLED)
             connection.writer.is_open = True
             connection.writer.flush()

@@ -142,7 +142,7 @@ class Hooks:
             self._start()
         if verdict is _FIRST_LOSS:
             self.post_error(SlowConsumer(
-                f"on_message can't keep up: more than {len(self.inbox)} messages wait for it, so some are dropped. "
+                f"on_message can't keep up: {len(self.inbox)} messages wait for the hook thread, so some are dropped. "
                 "Do less in the hook, or give receive_queue= more room."
             ))  # fmt: skip
 

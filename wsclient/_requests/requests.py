@@ -479,7 +479,8 @@ class Requests:
                 self._ids._reserve_id(id)
             return True
         # This thread holds the write lock, so it must not wait for a log handler.
-        self._log.queue(logging.WARNING, "a message was not sent: a request with its id %r is in flight.", clash)
+        text = "a message was not sent: a request with the id %r, which the message contains, is in flight."
+        self._log.queue(logging.WARNING, text, clash)
         return False
 
     # --- ending ------------------------------------------------------------------------------------------------------

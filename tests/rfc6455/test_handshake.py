@@ -388,7 +388,7 @@ def test_most_4xx_are_fatal():
 def test_every_other_status_is_retried(status):
     error = refusal_error(answer(head(status=f"{status} Later")))
     assert error.retry is True
-    assert "trying again" not in str(error)
+    assert "another attempt" not in str(error)
 
 
 def test_a_rejection_has_status_headers_and_body():

@@ -507,13 +507,27 @@ def test_a_source_address_can_have_a_port(source, kept):
     assert made(source_address=source).network.source_address == kept
 
 
-@pytest.mark.parametrize("source", [5, b"127.0.0.2", ("127.0.0.2",), ("127.0.0.2", 1, 2), {"127.0.0.2"}], ids=repr)
+@pytest.mark.parametrize(
+    "source",
+    [
+        5,
+        b"127.0.0.2",
+        ("127.0.0.2",),
+        ("127.0.0.2", 1, 2),
+        {"127.0.0.2"},
+        ("a", "80"),
+        ("a", True),
+        ("a", 1.5),
+        (5, 80),
+    ],
+    ids=repr,
+)
 def test_a_source_address_of_another_type_is_refused(source):
     refusal(TypeError, source_address=source)
 
 
-@pytest.mark.parametrize("source", [("a", -1), ("a", 65536), ("a", "80"), ("a", True), ("a", 1.5), (5, 80)], ids=repr)
-def test_a_source_address_with_an_invalid_part_is_refused(source):
+@pytest.mark.parametrize("source", [("a", -1), ("a", 65536)], ids=repr)
+def test_a_source_address_with_an_invalid_port_is_refused(source):
     refusal(ValueError, source_address=source)
 
 

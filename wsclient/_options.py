@@ -294,9 +294,10 @@ class Renew:
         every: seconds after the opening of a connection at which it is renewed; None for never.
         before_expiry: seconds between the renewal and the expiry of the value that ``url`` or ``headers`` returned (see
             ``Expiring``). Half of ``expires_in`` is used instead if it is less.
-        on: called with each message that answers no request. It is for servers that announce that they will close the
-            connection. If it returns True, the connection is renewed. If it returns a URL, the connection is renewed,
-            and the first attempt uses this URL. It is called on the I/O thread, so it must be short.
+        on: called with each message that answers no request, or only one with ``match=``. It is for servers that
+            announce that they will close the connection. If it returns True, the connection is renewed. If it returns a
+            URL, the connection is renewed, and the first attempt uses this URL. It is called on the I/O thread, so it
+            must be short.
         when: returns whether this is a good moment for a renewal. After a trigger it is called at most once a second;
             the renewal begins when it returns True, or after ``latest``. It is called on the I/O thread, so it must be
             short. If it raises, this is logged once, and counts as True.

@@ -383,16 +383,13 @@ def check_source_address(name: str, source: Any) -> tuple[str, int] | None:
     """``source_address``: an address, an address with a port, or None."""
     if source is None:
         return None
-    host, port = (source, 0) if isinstance(source, str) else _pair(source)
-    if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 2**16:
-        raise ValueError(f"source_address must be an address or (address, port), not {source!r}.")
+    host, port = source if isinstance(source, (tuple, list)) and len(source) == 2 else (source, 0)
+    text = f"source_address must be an address or (address, port), not {source!r}."
+    if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(text)
+    if not 0 <= port < 2**16:
+        raise ValueError(text)
     return host, port
-
-
-def _pair(source: Any) -> tuple[Any, Any]:
-    if isinstance(source, (tuple, list)) and len(source) == 2:
-        return source[0], source[1]
-    raise TypeError(f"source_address must be an address or (address, port), not {source!r}.")
 
 
 def check_send_queue(name: str, queue: Any) -> Queue:

@@ -241,6 +241,18 @@ def test_drain_without_a_wait_completes_inside_a_section(log):
     eventually(lambda: "before the drain" in log.messages)
 
 
+def test_drain_inside_a_section_is_logged_and_has_no_effect_where_no_thread_can_be_started(client, monkeypatch, caplog):
+    def refuse(*args):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch, this_thread.section:
+        patch.setattr("_thread.start_new_thread", refuse)
+        assert client.drain(wait=False) is False
+    eventually(lambda: "the thread that begins the drain could not be started (can't start" in caplog.text)
+    assert client.state is State.OPEN
+    assert client.drain() is True
+
+
 @pytest.mark.parametrize(
     ("overflow", "raises"),
     [("block", True), ("raise", True), ("drop_newest", False), ("drop_oldest", False)],

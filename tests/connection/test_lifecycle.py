@@ -54,6 +54,7 @@ def test_start_on_a_running_client_waits_for_open(server):
 
 def test_a_failed_first_attempt_raises_and_leaves_a_closed_client_without_a_thread(dead):
     client = wsclient.Client(f"ws://127.0.0.1:{dead}/", name="refused")
+    future = client.submit({"op": "x"})
     with pytest.raises(wsclient.ConnectError, match="refused") as caught:
         client.start()
     assert isinstance(caught.value, ConnectionError)
@@ -61,10 +62,10 @@ def test_a_failed_first_attempt_raises_and_leaves_a_closed_client_without_a_thre
     assert caught.value.attempts == 1
     assert client.state is State.CLOSED
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("refused")]
-    with pytest.raises(wsclient.ClientClosed):
-        client.start()
-    with pytest.raises(wsclient.ClientClosed):
-        client.send("x")
+    for call in (client.start, lambda: client.send("x")):
+        with pytest.raises(wsclient.ClientClosed, match=r"'refused' is closed \(.*refused"):
+            call()
+    assert isinstance(future.exception(LONG), wsclient.ConnectError)
 
 
 def test_the_first_attempt_tries_each_url_of_a_list_once(server, dead):

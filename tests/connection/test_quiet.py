@@ -637,7 +637,7 @@ def test_active_that_raises_is_logged_once_and_taken_as_true(raw, caplog):
     eventually(lambda: len(quiets) >= 2)
     client.close(timeout=0)
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert "Quiet.active raised LookupError; it is taken as true" in record.message
+    assert "Quiet.active raised LookupError; this counts as True" in record.message
 
 
 # --- back-off --------------------------------------------------------------------------------------------------------

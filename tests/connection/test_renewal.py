@@ -6,7 +6,7 @@ import math
 import pytest
 
 from wsclient import Renew
-from wsclient._connection.renewal import TRANSITIONS, Event, Phase, Renewal
+from wsclient._connection.renewal import TRANSITIONS, Event, Renewal, RenewalPhase
 
 from ..support.logs import make_log
 
@@ -134,11 +134,11 @@ def test_a_trigger_during_a_renewal_is_merged_into_it():
     renewal.order("second", 1.0)
     assert renewal.is_due(1.0)
     begun(renewal).order("third", 2.0)
-    assert renewal.phase is Phase.ATTEMPT
+    assert renewal.phase is RenewalPhase.ATTEMPT
     assert renewal.trigger.reason == "first"
     renewal.move(Event.FAILED)
     renewal.order("fourth", 3.0)
-    assert renewal.phase is Phase.BACKING_OFF
+    assert renewal.phase is RenewalPhase.BACKING_OFF
     assert renewal.trigger.reason == "first"
 
 
@@ -190,7 +190,7 @@ def test_after_a_refusal_only_a_command_begins_another_attempt():
     assert renewal.is_due(1000.0)
 
 
-@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("phase", RenewalPhase)
 def test_a_pair_that_the_table_does_not_have_raises(phase):
     for event in set(Event) - set(TRANSITIONS[phase]):
         renewal = make()
@@ -202,5 +202,5 @@ def test_a_pair_that_the_table_does_not_have_raises(phase):
 
 def test_every_phase_can_be_reached_and_left():
     reached = {after for row in TRANSITIONS.values() for after in row.values()}
-    assert reached == set(Phase) == set(TRANSITIONS)
+    assert reached == set(RenewalPhase) == set(TRANSITIONS)
     assert all(set(row.values()) - {phase} for phase, row in TRANSITIONS.items())

@@ -391,20 +391,20 @@ def test_the_errors_of_large_undecodable_messages_stop_at_the_limit_of_the_queue
     queue = ReceiveQueue(max_bytes=8 * size)
     client, peer = open_pair(raw, protocol=Undecodable(), on_error=on_error, ping_interval=None, receive_queue=queue)
     for _ in range(count):
-        peer.send_text("x" * size)
+        peer.send_text("\U0001f600" * (size // 4))  # four bytes for each character
     await_processed(peer)
     free.set()
     client.close(timeout=0)
     eventually(lambda: client._wsclient.context.hooks.ident is None)
     assert 2 <= len(seen) <= 9  # 8 in the queue, one taken by the hook
-    assert {len(error.payload) for error in seen} == {size}
+    assert {len(error.payload) for error in seen} == {size // 4}
 
 
 def test_large_undecodable_messages_do_not_stay_in_memory_while_a_log_handler_is_slow(raw, caplog, monkeypatch):
     free, count, size = threading.Event(), 60, 2**20
     monkeypatch.setattr(caplog.handler, "filter", lambda record: free.wait(LONG))
     client, peer = open_pair(raw, protocol=Undecodable(), ping_interval=None)
-    text = "x" * size
+    text = "\U0001f600" * (size // 4)  # four bytes for each character
     for _ in range(count):
         peer.send_text(text)
     await_processed(peer)

@@ -245,16 +245,17 @@ def test_the_error_says_that_replies_came_which_until_rejected(server):
         eventually(lambda: words in reason(client, future))
 
 
-@pytest.mark.parametrize(("ids", "shown"), [(int, "'1' instead of 1:"), (str, "1 instead of '1':")])
-def test_the_error_says_that_a_reply_came_under_an_id_of_another_type(ids, shown):
+@pytest.mark.parametrize(("ids", "id"), [(int, 1), (str, "1"), (int, 10**18), (str, str(10**18))])
+def test_the_error_says_that_a_reply_came_under_an_id_of_another_type(ids, id):
     other = str if ids is int else int
 
     def reply(connection, message):
         connection.send(json.dumps({"id": other(json.loads(message)["id"])}))
 
     with Server(reply) as server, wsclient.connect(server.url, protocol=JsonId(ids=ids)) as client:
-        future = client.submit({"op": "x"}, timeout=LONG)
-        words = f"Meanwhile a reply came with the id {shown} a number and a string are different ids"
+        future = client.submit({"op": "x", "id": id}, timeout=LONG)
+        shown = f"{other(id)!r} instead of {id!r}"
+        words = f"Meanwhile a reply came with the id {shown}: a number and a string are different ids"
         eventually(lambda: words in reason(client, future))
         assert client.stats.requests_late == 1
 

@@ -158,6 +158,26 @@ def test_a_message_during_the_set_up_of_the_first_connection_renews_it_when_it_i
     client.close(timeout=0)
 
 
+def test_an_announcement_in_a_set_up_that_failed_does_not_concern_the_next_connection(raw):
+    def set_up(client, session):
+        if session.number == 2:
+            session.send({"method": "ready"})
+            if goes_away(session.recv(LONG)):
+                raise ValueError("the server is about to close the connection")
+
+    client, old = open_renewing(raw, renew=Renew(on=goes_away), on_session=set_up, reconnect=SOON)
+    old.reset()
+    for message in ({"method": "goaway", "url": f"{raw.url}special"}, {"method": "welcome"}):
+        peer = raw.accept().upgrade()
+        taken(peer)
+        put(peer, message)
+    await_processed(peer)
+    with pytest.raises(TimeoutError):
+        raw.accept(SHORT)
+    assert (client.stats.connections, client.stats.failed_attempts) == (2, 1)
+    client.close(timeout=0)
+
+
 def test_an_on_that_raises_is_reported_once_and_renews_nothing(raw, caplog):
     def on(message):
         raise LookupError("mine")

@@ -444,6 +444,33 @@ def test_calls_of_the_server_are_answered_on_the_connection_that_asked(raw):
     client.close(timeout=0)
 
 
+@pytest.mark.parametrize("overflow", ["drop_newest", "drop_oldest"])
+def test_calls_of_the_server_that_were_dropped_do_not_keep_the_old_connection(raw, overflow):
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(params):
+        entered.set()
+        assert leave.wait(LONG)
+        return "done"
+
+    client, old = open_renewing(
+        raw,
+        protocol=JsonRpc(),
+        renew=Renew(overlap=HOUR),
+        receive_queue=wsclient.Queue(max_messages=1, overflow=overflow),
+    )
+    client.handle("slow", slow, workers=1)
+    put(old, {"jsonrpc": "2.0", "id": 1, "method": "slow"})
+    assert entered.wait(LONG)
+    put(old, *[{"jsonrpc": "2.0", "id": id, "method": "slow"} for id in (2, 3)])
+    await_processed(old)
+    renewed(client, raw)
+    leave.set()
+    assert [taken(old)["id"] for _ in range(2)] == [1, 2 if overflow == "drop_newest" else 3]
+    assert answered_close(old)[0] == 1000
+    client.close(timeout=0)
+
+
 # --- deliveries ------------------------------------------------------------------------------------------------------
 
 

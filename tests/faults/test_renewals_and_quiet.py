@@ -91,8 +91,9 @@ def test_a_quiet_subscription_that_stays_quiet_renews_the_connection(raw):
     client.close(timeout=0)
 
 
+@pytest.mark.parametrize("overlap", [0.01, 0])
 @pytest.mark.parametrize("brings", [False, True])
-def test_a_renewal_does_not_end_the_back_off_of_connections_that_bring_nothing(brings):
+def test_a_renewal_does_not_end_the_back_off_of_connections_that_bring_nothing(brings, overlap):
     numbers, accepted = [], itertools.count(1)
 
     def script(peer):
@@ -113,12 +114,42 @@ def test_a_renewal_does_not_end_the_back_off_of_connections_that_bring_nothing(b
     reconnect = wsclient.Reconnect(wait=wait, min_uptime=0.0)
     with RawServer(script) as raw:
         client = wsclient.Client(
-            raw.url, quiet=SOON, renew=Renew(overlap=0.01), reconnect=reconnect, ping_interval=None
+            raw.url, quiet=SOON, renew=Renew(overlap=overlap), reconnect=reconnect, ping_interval=None
         )
         client.start()
         eventually(lambda: len(numbers) >= 3)
         client.close(timeout=0)
     assert numbers[:3] == ([1, 1, 1] if brings else [1, 2, 3])
+
+
+def test_the_loss_of_a_connection_that_brought_nothing_during_a_renewal_does_not_end_the_back_off():
+    numbers, attempts = [], []
+
+    def script(peer):
+        """Each second connection begins as a renewal, and becomes a reconnect."""
+        attempts.append(peer)
+        number = len(attempts)
+        with contextlib.suppress(OSError):  # the test ends
+            if number % 2:
+                peer.upgrade()
+                eventually(lambda: len(attempts) > number or client.state is State.CLOSED)
+            else:
+                eventually(lambda: client.state in (State.CONNECTING, State.CLOSED))
+                peer.upgrade()
+                eventually(lambda: client.stats.connections >= number or client.state is State.CLOSED)
+            peer.finish()
+
+    def wait(state):
+        numbers.append(state.attempt_number)
+        return 0.0
+
+    reconnect = wsclient.Reconnect(wait=wait, min_uptime=0.0)
+    with RawServer(script) as raw:
+        client = wsclient.Client(raw.url, quiet=SOON, renew=Renew(), reconnect=reconnect, ping_interval=None)
+        client.start()
+        eventually(lambda: len(numbers) >= 3)
+        client.close(timeout=0)
+    assert numbers[:3] == [1, 2, 3]
 
 
 # --- heartbeats ------------------------------------------------------------------------------------------------------

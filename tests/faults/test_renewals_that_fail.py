@@ -126,12 +126,13 @@ def test_the_back_off_of_renewals_is_that_of_reconnect_and_counts_for_itself(raw
 
 
 def test_after_a_fatal_failure_there_is_no_further_attempt_while_the_old_connection_lives(raw, attempts):
-    client, old = open_renewing(raw, reconnect=SOON, **attempts.options)
+    client, old = open_renewing(raw, reconnect=SOON, renew=Renew(on=bool), **attempts.options)
     renewing = start_call(lambda: client.renew(wait=True, timeout=LONG))
     raw.accept().respond("404 Not Found")
     assert renewing.result(LONG) is False
     eventually(lambda: attempts.failed)
     assert attempts.failed[0].next_delay is None
+    put(old, {"method": "goaway"})  # `Renew.on` accepts it
     with pytest.raises(TimeoutError):
         raw.accept(SHORT)
     works(client, old)

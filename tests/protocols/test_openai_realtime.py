@@ -212,6 +212,12 @@ def test_each_request_has_the_id_where_its_answer_repeats_it():
     assert OpenAIRealtime().new_id() == "event_1"
 
 
+@pytest.mark.parametrize("item", [None, [], "text"])
+def test_an_item_that_is_not_an_object_is_refused(item):
+    with pytest.raises(TypeError, match="'item' must be an object"):
+        OpenAIRealtime().encode_request({**TURN, "item": item}, "event_1")
+
+
 def test_answers_of_the_same_type_answer_the_requests_in_their_order():
     protocol = OpenAIRealtime()
     for id in ("event_1", "event_2", "event_3"):

@@ -42,6 +42,7 @@ from wsclient.protocols._incoming import ABSENT
 from wsclient.protocols._numbers import Numbers, SharedNumbers
 
 from ..support import LONG, SHORT
+from ..support.strikes import disturb
 
 
 class Pretty:
@@ -237,6 +238,18 @@ def test_encoders_use_the_encode_request_of_a_subclass():
 def test_ids_start_at_1():
     protocol = JsonId()
     assert [protocol.new_id() for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("ids", [int, str])
+def test_a_function_that_interrupts_new_id_gets_another_id(ids):
+    protocol, seen, moment = JsonId(ids=ids), [], 1
+
+    def take():
+        seen.append(protocol.new_id())
+
+    while disturb(take, moment, take, ("call", "c_call", "c_return")):
+        moment += 1
+    assert len(set(seen)) == len(seen) == 2 * moment - 1
 
 
 def test_numbers_of_many_threads_differ():

@@ -344,7 +344,7 @@ def test_a_message_that_uses_the_id_of_a_request_at_the_moment_it_is_assigned_is
     client.send("mark")
     assert peer.receive_text() == "mark"
     assert deliveries[0].state == "lost"
-    eventually(lambda: "a request with its id 1 is in flight" in caplog.text)
+    eventually(lambda: "a request with the id 1, which the message contains, is in flight" in caplog.text)
     peer.send_text('{"id": 1, "result": "its own"}')
     assert future.result(LONG)["result"] == "its own"
     client.close(timeout=0)

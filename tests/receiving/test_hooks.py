@@ -438,7 +438,7 @@ def test_slow_consumer_is_reported_once_per_episode(make, caplog):
         assert reported.wait(LONG)
         assert [type(error) for error in errors] == [SlowConsumer] * episode
     assert len(gate.seen) == 10
-    assert "on_message can't keep up: more than 4 messages" in str(errors[0])
+    assert "on_message can't keep up: 4 messages wait for the hook thread" in str(errors[0])
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
 
 

@@ -776,6 +776,8 @@ def test_a_compressed_message_without_content_is_limited_too():
     source.feed(frame(BINARY, b"\x00\x00\x00\xff\xff", fin=False, rsv=RSV1))
     fed(source, *[piece] * 3)
     assert source.failure.code == CloseCode.MESSAGE_TOO_BIG
+    text = "1505 compressed bytes or more, over the limit of 1221, which max_message_size=1000 permits; raise"
+    assert text in str(source.failure.error)
 
 
 def test_a_decompression_bomb_uses_no_more_memory_than_the_limit():

@@ -96,6 +96,24 @@ def test_a_join_ends_at_its_deadline_and_many_threads_can_join(work):
     assert results == [True] * 5
 
 
+def test_a_join_returns_false_if_a_thread_does_not_end_after_its_work(monkeypatch):
+    monkeypatch.setattr("wsclient._threads.thread._EXIT_TIMEOUT", SHORT)
+    local, go_on = threading.local(), threading.Event()
+
+    class Late:
+        def __del__(self):
+            go_on.wait(LONG)
+
+    def work():
+        local.value = Late()  # freed when the thread ends
+
+    worker = BackgroundThread("w", work)
+    worker.start("me")
+    assert not worker.join(soon())
+    go_on.set()
+    assert worker.join(soon())
+
+
 def test_a_worker_recognises_its_own_thread(work):
     here = []
     worker = BackgroundThread("w", lambda: here.append(worker.here()))

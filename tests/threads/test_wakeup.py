@@ -478,7 +478,7 @@ def test_a_descriptor_above_the_limit_of_select_is_an_oserror(monkeypatch, wakeu
 
 def test_a_wake_up_that_other_code_has_closed_is_an_error_of_wait_any(wakeup, poller, pair):
     wakeup._outer.close()
-    with pytest.raises(OSError, match="other code has closed the wake-up"):
+    with pytest.raises(OSError, match="other code has closed a socket that wakes"):
         poller.wait_any({pair[0]: READ}, LONG)
     assert poller.is_broken
 

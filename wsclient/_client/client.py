@@ -167,10 +167,12 @@ class Client:
             ConnectError: the first attempt failed (with a list of URLs: the attempt for each of them), the timeout
                 passed, or the operating system refused the client's thread. If attempts failed before the timeout,
                 ``.attempts`` is their number, and ``.last`` the error of the last one. With ``retry_first=True`` only a
-                fatal error ends the attempts. The client is closed when this error is raised. There is one exception:
-                if another thread has started the client, it continues to run after a timeout of this call.
+                fatal error ends the attempts. The client is closed when ``ConnectError`` is raised. There is one
+                exception: if another thread has started the client, it continues to run after a timeout of this call.
             ClientClosed: the client is closed, or failed.
-            WouldDeadlock: called on the I/O thread.
+            WouldDeadlock: called on the I/O thread, or by a function that interrupted this thread inside the client.
+                The client is not changed.
+            ForkedClient: the client belongs to the parent process. It is not changed.
         """
         self._wsclient.lifecycle.start(None if timeout is None else check_seconds("timeout", timeout, zero=True))
         return self
@@ -720,7 +722,8 @@ class Client:
                 return params["actions"][0]
 
         The return value is the result. An exception is sent as an error answer; a ``RemoteError`` is sent unchanged.
-        The answer is sent only on the connection on which the call was received.
+        The answer is sent only on the connection on which the call was received. A call that ``receive_queue=`` has no
+        room for is dropped and gets no answer (nor does its batch); this is reported to ``on_error``.
 
         Args:
             method: its name.

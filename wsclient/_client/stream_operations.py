@@ -116,8 +116,8 @@ def subscribe(
         resume = connection_number is None
     elif resume and connection_number is not None:
         raise ValueError(
-            "subscribe(resume=True) inside on_open or on_reconnect would subscribe once more on each connection; omit "
-            "resume= there, or subscribe once outside of the hook."
+            "subscribe(resume=True) inside on_open, on_reconnect or on_renew would subscribe once more on each "
+            "connection; omit resume= there, or subscribe once outside of the hook."
         )
     feed = context.make_subscription(
         message,

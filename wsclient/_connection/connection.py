@@ -607,7 +607,7 @@ class Connection:
             f"A message could not be processed and is skipped ({type(cause).__name__}: {text_of(cause)}).",
             payload=payload,
         )
-        if self.protocol._by_order:
+        if self.protocol.replies_in_order:
             raise error from cause
         error.__cause__ = cause
         self._context.log.write(logging.ERROR, "a message could not be processed and is skipped.", error=cause)

@@ -101,8 +101,8 @@ class ClientContext:
         self.memo: dict[str, Any] = {}
         self.facts = ConnectionFacts()
         self.queue = MessageQueue(settings.bounds.send_queue)
-        self.sender = Sender(self.queue, self.commands, self.guard, replies_in_order=protocol._by_order)
-        self.table = RequestTable(by_order=protocol._by_order)
+        self.sender = Sender(self.queue, self.commands, self.guard, replies_in_order=protocol.replies_in_order)
+        self.table = RequestTable(by_order=protocol.replies_in_order)
         self.counters = Counters()
         self.requests = Requests(
             protocol, self.table, self.sender, self.commands, settings, self.log, self.facts, self.counters

@@ -209,7 +209,11 @@ class Lifecycle:
         if context.state.current is State.CLOSED:
             return self._supervisor.drained
         if this_thread.inside():  # this thread must not acquire a lock, so a new thread does it
-            _thread.start_new_thread(self._begin_drain, (deadline,))
+            try:
+                _thread.start_new_thread(self._begin_drain, (deadline,))
+            except RuntimeError as error:
+                text = "the thread that begins the drain could not be started (%s); call drain() again."
+                context.log.queue(logging.WARNING, text, error)
             return False
         if self._begin_drain(deadline):
             return self._supervisor.drained

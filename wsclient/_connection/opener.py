@@ -52,8 +52,8 @@ class Opener:
             context: the client.
             watch: the waits of the I/O thread.
             renewal: may contain the URL of the next attempt.
-            heard: called with the number of a connection and each message on it that answers no request, if
-                ``Renew.on`` is given.
+            heard: if ``Renew.on`` is given: called with the number of a connection and each message on it that answers
+                no request, or only one with ``match=``.
         """
         settings = context.settings
         handshake = settings.handshake

@@ -340,7 +340,9 @@ class QuietWatch:
                 continue  # otherwise it would be unsubscribed at once, and requested again only after the pause
             seconds = quiet.clock.silence(now)
             if quiet.was_resubscribed:
-                self._replace(f"a subscription had no message for {seconds:.1f} s, although it was renewed", seconds)
+                self._replace(
+                    f"a subscription had no message for {seconds:.1f} s, although it was requested again", seconds
+                )
                 return []
             quiet.was_resubscribed = True
             quiet.clock.wait_for_message()  # or until the request is written
@@ -372,7 +374,7 @@ class QuietWatch:
         except BaseException as error:  # SystemExit too: it must not end the client
             if name not in self._faulty:
                 self._faulty.add(name)
-                text = "Quiet.%s raised %s; it is taken as true. This is not logged again."
+                text = "Quiet.%s raised %s; this counts as True, and is not logged again."
                 self._log.write(logging.ERROR, text, name, type(error).__name__, error=error)
                 self._hooks.post_event("on_error", error)
             return True

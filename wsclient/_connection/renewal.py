@@ -27,13 +27,13 @@ from .._threads.waiting import Waiter
 if TYPE_CHECKING:
     from .._threads.log import ClientLog
 
-__all__ = ["TRANSITIONS", "Event", "Phase", "Renewal", "RenewalCalls"]
+__all__ = ["TRANSITIONS", "Event", "Renewal", "RenewalCalls", "RenewalPhase"]
 
 _ASK_AGAIN: Final = 1.0
 """Seconds between two calls of ``Renew.when``."""
 
 
-class Phase(enum.Enum):
+class RenewalPhase(enum.Enum):
     """The states of a renewal."""
 
     IDLE = enum.auto()
@@ -45,8 +45,7 @@ class Phase(enum.Enum):
     BACKING_OFF = enum.auto()
     """An attempt has failed; the next one follows after a delay."""
     REFUSED = enum.auto()
-    """An attempt has failed, and no further one is made for this connection, unless ``renew()`` is called or
-    ``Renew.on`` accepts a message."""
+    """An attempt has failed, and no further one is made for this connection, unless ``renew()`` is called."""
     OVERLAP = enum.auto()
     """The new connection has taken over; the replaced one is still served."""
     REPLACING = enum.auto()
@@ -78,54 +77,54 @@ class Event(enum.Enum):
     """The present connection has ended. An attempt that runs continues as a reconnect."""
 
 
-TRANSITIONS: Final[dict[Phase, dict[Event, Phase]]] = {
-    Phase.IDLE: {
-        Event.TRIGGERED: Phase.PENDING,
-        Event.CANCELLED: Phase.IDLE,
-        Event.OPENED: Phase.IDLE,
-        Event.LOST: Phase.IDLE,
+TRANSITIONS: Final[dict[RenewalPhase, dict[Event, RenewalPhase]]] = {
+    RenewalPhase.IDLE: {
+        Event.TRIGGERED: RenewalPhase.PENDING,
+        Event.CANCELLED: RenewalPhase.IDLE,
+        Event.OPENED: RenewalPhase.IDLE,
+        Event.LOST: RenewalPhase.IDLE,
     },
-    Phase.PENDING: {
-        Event.TRIGGERED: Phase.PENDING,
-        Event.BEGUN: Phase.ATTEMPT,
-        Event.CLOSING: Phase.REPLACING,
-        Event.CANCELLED: Phase.IDLE,
-        Event.OPENED: Phase.IDLE,
-        Event.LOST: Phase.IDLE,
+    RenewalPhase.PENDING: {
+        Event.TRIGGERED: RenewalPhase.PENDING,
+        Event.BEGUN: RenewalPhase.ATTEMPT,
+        Event.CLOSING: RenewalPhase.REPLACING,
+        Event.CANCELLED: RenewalPhase.IDLE,
+        Event.OPENED: RenewalPhase.IDLE,
+        Event.LOST: RenewalPhase.IDLE,
     },
-    Phase.ATTEMPT: {
-        Event.TRIGGERED: Phase.ATTEMPT,
-        Event.FAILED: Phase.BACKING_OFF,
-        Event.REFUSED: Phase.REFUSED,
-        Event.SWITCHED: Phase.OVERLAP,
-        Event.CANCELLED: Phase.IDLE,
-        Event.LOST: Phase.IDLE,
+    RenewalPhase.ATTEMPT: {
+        Event.TRIGGERED: RenewalPhase.ATTEMPT,
+        Event.FAILED: RenewalPhase.BACKING_OFF,
+        Event.REFUSED: RenewalPhase.REFUSED,
+        Event.SWITCHED: RenewalPhase.OVERLAP,
+        Event.CANCELLED: RenewalPhase.IDLE,
+        Event.LOST: RenewalPhase.IDLE,
     },
-    Phase.BACKING_OFF: {
-        Event.TRIGGERED: Phase.BACKING_OFF,
-        Event.BEGUN: Phase.ATTEMPT,
-        Event.CANCELLED: Phase.IDLE,
-        Event.OPENED: Phase.IDLE,
-        Event.LOST: Phase.IDLE,
+    RenewalPhase.BACKING_OFF: {
+        Event.TRIGGERED: RenewalPhase.BACKING_OFF,
+        Event.BEGUN: RenewalPhase.ATTEMPT,
+        Event.CANCELLED: RenewalPhase.IDLE,
+        Event.OPENED: RenewalPhase.IDLE,
+        Event.LOST: RenewalPhase.IDLE,
     },
-    Phase.REFUSED: {
-        Event.TRIGGERED: Phase.PENDING,
-        Event.CANCELLED: Phase.IDLE,
-        Event.OPENED: Phase.IDLE,
-        Event.LOST: Phase.IDLE,
+    RenewalPhase.REFUSED: {
+        Event.TRIGGERED: RenewalPhase.PENDING,
+        Event.CANCELLED: RenewalPhase.IDLE,
+        Event.OPENED: RenewalPhase.IDLE,
+        Event.LOST: RenewalPhase.IDLE,
     },
-    Phase.OVERLAP: {
-        Event.TRIGGERED: Phase.OVERLAP,
-        Event.OVERLAP_ENDED: Phase.IDLE,
-        Event.CANCELLED: Phase.OVERLAP,
-        Event.OPENED: Phase.OVERLAP,
-        Event.LOST: Phase.OVERLAP,
+    RenewalPhase.OVERLAP: {
+        Event.TRIGGERED: RenewalPhase.OVERLAP,
+        Event.OVERLAP_ENDED: RenewalPhase.IDLE,
+        Event.CANCELLED: RenewalPhase.OVERLAP,
+        Event.OPENED: RenewalPhase.OVERLAP,
+        Event.LOST: RenewalPhase.OVERLAP,
     },
-    Phase.REPLACING: {
-        Event.TRIGGERED: Phase.REPLACING,
-        Event.CANCELLED: Phase.IDLE,
-        Event.OPENED: Phase.IDLE,
-        Event.LOST: Phase.REPLACING,
+    RenewalPhase.REPLACING: {
+        Event.TRIGGERED: RenewalPhase.REPLACING,
+        Event.CANCELLED: RenewalPhase.IDLE,
+        Event.OPENED: RenewalPhase.IDLE,
+        Event.LOST: RenewalPhase.REPLACING,
     },
 }
 """For each state, the state that follows each event; any other pair is a defect of this package."""
@@ -183,7 +182,7 @@ class Renewal:
             random_fraction: returns a random number from 0 to below 1, for ``jitter``.
         """
         self.options = Renew() if renew is None else renew
-        self.phase = Phase.IDLE
+        self.phase = RenewalPhase.IDLE
         self.trigger: Trigger | None = None
         self.is_used = False
         self.retry_at = math.inf
@@ -226,25 +225,25 @@ class Renewal:
             latest = LATEST if expires_at == math.inf else max(0.0, expires_at - now)
         trigger = Trigger(reason, now + latest, url)
         self.is_used = True
-        if self.phase is Phase.OVERLAP:
+        if self.phase is RenewalPhase.OVERLAP:
             self._later = self._later or trigger
-        elif self.phase in (Phase.IDLE, Phase.REFUSED):
+        elif self.phase in (RenewalPhase.IDLE, RenewalPhase.REFUSED):
             self.trigger = trigger
             self._asked_at = -math.inf
-        elif self.phase is Phase.PENDING and url is not None and self.trigger is not None:
+        elif self.phase is RenewalPhase.PENDING and url is not None and self.trigger is not None:
             self.trigger = self.trigger._replace(url=url)
         self.move(Event.TRIGGERED)
 
     def is_due(self, now: float) -> bool:
         """Return whether an attempt is to begin now. It may call ``Renew.when``."""
-        if self.phase is Phase.IDLE:
+        if self.phase is RenewalPhase.IDLE:
             due = min(self._timers, default=None)
             if due is not None and now >= due.at:
                 self._timers.remove(due)
                 self.order(due.reason, now, expires_at=due.expires_at)
-        if self.phase is Phase.BACKING_OFF:
+        if self.phase is RenewalPhase.BACKING_OFF:
             return now >= self.retry_at
-        if self.phase is not Phase.PENDING or self.trigger is None:
+        if self.phase is not RenewalPhase.PENDING or self.trigger is None:
             return False
         if self.options.when is None or now >= self.trigger.latest:
             return True
@@ -255,11 +254,11 @@ class Renewal:
 
     def next_at(self) -> float:
         """Return when ``is_due`` may become true, or must be called again; infinity for never."""
-        if self.phase is Phase.IDLE:
+        if self.phase is RenewalPhase.IDLE:
             return min(self._timers).at if self._timers else math.inf
-        if self.phase is Phase.BACKING_OFF:
+        if self.phase is RenewalPhase.BACKING_OFF:
             return self.retry_at
-        if self.phase is Phase.PENDING and self.trigger is not None:
+        if self.phase is RenewalPhase.PENDING and self.trigger is not None:
             return min(self.trigger.latest, self._asked_at + _ASK_AGAIN)
         return math.inf
 
@@ -287,7 +286,7 @@ class Renewal:
         elif event in (Event.LOST, Event.CANCELLED, Event.OPENED):
             self._timers = []
             self._later = None
-        if self.phase is Phase.IDLE:
+        if self.phase is RenewalPhase.IDLE:
             self.trigger = None
 
     def _may_begin(self, when: Callable[[], bool]) -> bool:

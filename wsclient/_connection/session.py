@@ -199,8 +199,8 @@ class ConnectionSession(Session):
         connection = self._valid_connection()
         if this_thread.inside():
             raise WouldDeadlock(
-                "The session was used by a function that interrupted this thread inside the client (such as a "
-                "finalizer), and may have to wait for the interrupted code. Use it in on_session."
+                "A function that interrupted this thread inside the client (such as a finalizer) used the session. "
+                "This call might have to wait for the interrupted code. Use the session in on_session itself."
             )
         self._check(connection)
         return connection

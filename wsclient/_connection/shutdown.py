@@ -21,7 +21,7 @@ def begin_closing(context: ClientContext) -> ClientClosed:
     """Refuse new work from now on, and end every request. Return the error with which calls are refused."""
     # If a subscription was closed before `client.close()`, its unsubscribe message is still sent.
     context.subscriptions.apply_events()
-    refusal = _closed(context, None)
+    refusal = _closed(context, State.CLOSED, None)
     if context.state.current is not State.CLOSING:
         context.state.move(State.CLOSING)
         context.queue.seal(refusal)
@@ -37,7 +37,7 @@ def finish(context: ClientContext, final: State, error: BaseException | None) ->
         final: CLOSED or FAILED.
         error: why it ended; None if it was closed on request.
     """
-    refusal = _closed(context, error)
+    refusal = _closed(context, final, error)
     context.queue.seal(refusal)
     try:
         context.requests.end_all(refusal if error is None else error)
@@ -52,10 +52,11 @@ def finish(context: ClientContext, final: State, error: BaseException | None) ->
         context.changes.announce()
 
 
-def _closed(context: ClientContext, error: BaseException | None) -> ClientClosed:
+def _closed(context: ClientContext, final: State, error: BaseException | None) -> ClientClosed:
     name = context.settings.name
     if error is None:
         return ClientClosed(f"The client {name!r} is closed; make a new one.")
-    refusal = ClientClosed(f"The client {name!r} has failed ({text_of(error, 1000)}); make a new one.")
+    how = "has failed" if final is State.FAILED else "is closed"
+    refusal = ClientClosed(f"The client {name!r} {how} ({text_of(error, 1000)}); make a new one.")
     refusal.__cause__ = error
     return refusal

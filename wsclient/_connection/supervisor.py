@@ -26,7 +26,7 @@ from .._threads.waiting import NEVER, Deadline
 from .opener import Opener, check_not_closed
 from .overdue import EndingOverdue
 from .reconnect import ReconnectState, is_fatal
-from .renewal import Event, Phase, Renewal
+from .renewal import Event, Renewal, RenewalPhase
 from .served import QUICK_CLOSE, ServedConnections
 from .session import set_up
 from .shutdown import begin_closing, finish
@@ -203,7 +203,7 @@ class Supervisor:
         if connection is None or disconnect is None or not connection.was_open:
             failure = None if error is None or isinstance(error, Interrupted) else _as_connect_error(error)
             return None if failure is None or context.commands.close is not None else self._attempt_failed(failure, now)
-        if self._renewal.phase is Phase.REPLACING and disconnect.initiator is not Initiator.RENEWAL:
+        if self._renewal.phase is RenewalPhase.REPLACING and disconnect.initiator is not Initiator.RENEWAL:
             self._renewal.move(Event.CANCELLED)  # it was lost before it could be replaced
         lost = self._report_end(connection, disconnect)
         if error is not None:
@@ -211,10 +211,13 @@ class Supervisor:
             context.hooks.post("on_error", error)
         if context.commands.close is not None:
             return None
-        if context.commands.reconnect is not None or disconnect.initiator is Initiator.RENEWAL:
+        was_useless = connection.was_useless
+        if disconnect.initiator is Initiator.RENEWAL:
+            self._reconnect_state.start_over(disconnect.uptime, now, was_useless=was_useless)
+            return None
+        if context.commands.reconnect is not None:
             self._reconnect_state.start_over(disconnect.uptime, now)
             return None
-        was_useless = connection.was_useless
         return self._decide(partial(self._reconnect_state.connection_lost, lost, now, was_useless=was_useless))
 
     def _report_end(self, connection: Connection, disconnect: Disconnect) -> ConnectionLost:
@@ -261,6 +264,7 @@ class Supervisor:
                 "open, close some, or raise the limit of the process.",
                 last=error,
             ) from error
+        self._announced = None  # in an attempt that failed, which had the same connection number
         # No user code runs between the upgrade and this assignment: `abort()` finds an upgraded connection only here.
         self._served.present = connection = self._opener.open(poller, self._context.protocol)
         return connection.opened.transport.sock
@@ -300,7 +304,7 @@ class Supervisor:
         connection.open()
         context.subscriptions.apply_events()
         context.state.move(State.OPEN)
-        if renewal.phase is Phase.REPLACING:
+        if renewal.phase is RenewalPhase.REPLACING:
             context.counters.renewals += 1
             self._post_renewed(connection)
         else:
@@ -338,7 +342,7 @@ class Supervisor:
                 return Deadline(now)  # do not wait: the wake-up of a command that was given meanwhile is already used
             renewal.move(Event.CLOSING)
             connection.writer.is_open = False  # from now on messages wait in the queue for the next connection
-        if renewal.phase is Phase.REPLACING and not is_over and renewal.trigger is not None:
+        if renewal.phase is RenewalPhase.REPLACING and not is_over and renewal.trigger is not None:
             if now < renewal.trigger.latest and self._context.table.is_busy(connection.written):
                 return Deadline(min(renewal.trigger.latest, now + _DRAIN_CHECK))
             soon = Deadline.after(QUICK_CLOSE, now)
@@ -349,7 +353,7 @@ class Supervisor:
     def _renew(self, present: Connection) -> None:
         """Open a second connection and let it take over, or report why that failed."""
         served, renewal = self._served, self._renewal
-        if renewal.phase is Phase.PENDING:
+        if renewal.phase is RenewalPhase.PENDING:
             self._renewal_state = self._new_reconnect_state()
             self._renewal_state.opened()  # the rules for a first attempt do not apply
         renewal.move(Event.BEGUN)
@@ -377,6 +381,7 @@ class Supervisor:
         present.writer.wait_for_writer()  # see `share_ids`
         protocol = copy.copy(context.protocol)
         assert served.poller is not None
+        self._announced = None  # in an attempt that failed, which had the same connection number
         served.candidate = candidate = self._opener.open(served.poller, protocol)
         protocol.reset()
         candidate.take_early()
@@ -485,7 +490,7 @@ class Supervisor:
         """Whether a renewal must end before the new connection takes over, since ``drain()`` was called."""
         return (
             self._context.commands.drain is not None
-            and self._renewal.phase is Phase.ATTEMPT
+            and self._renewal.phase is RenewalPhase.ATTEMPT
             and self._served.present is not None
         )
 
@@ -503,7 +508,7 @@ class Supervisor:
         served.present = None
         self._report_end(connection, disconnect)
         self._renewal.move(Event.LOST)
-        self._reconnect_state.start_over(disconnect.uptime, time.monotonic())
+        self._reconnect_state.start_over(disconnect.uptime, time.monotonic(), was_useless=connection.was_useless)
         if context.commands.close is None:
             context.state.move(State.CONNECTING)
 
@@ -515,9 +520,9 @@ class Supervisor:
             connection.opened.transport.abort()
             connection.finish()
         served.candidate = served.retiring = None
-        if renewal.phase is Phase.OVERLAP:
+        if renewal.phase is RenewalPhase.OVERLAP:
             renewal.move(Event.OVERLAP_ENDED)
-        elif renewal.phase is Phase.ATTEMPT:
+        elif renewal.phase is RenewalPhase.ATTEMPT:
             renewal.move(Event.CANCELLED)
 
     def _end_retiring(self) -> None:
@@ -547,9 +552,14 @@ class Supervisor:
             return
         url = answer if isinstance(answer, str) else None
         if self._context.sender.connection_number == number and served.present is not None:
-            renewal.order("on", time.monotonic(), url=url)
+            self._order("on", url)
         else:
             self._announced = number, url  # the connection is not open yet
+
+    def _order(self, reason: str, url: str | None = None) -> None:
+        """Order a renewal of the present connection, unless an attempt was refused: then only ``renew()`` does."""
+        if self._renewal.phase is not RenewalPhase.REFUSED:
+            self._renewal.order(reason, time.monotonic(), url=url)
 
     def _replace(self, reason: str) -> None:
         """Replace the present connection, since no messages are received on it any more; see ``QuietWatch.replace``.
@@ -557,11 +567,10 @@ class Supervisor:
         If the option ``renew`` is set, a renewal is ordered. Otherwise the connection is dropped, and the next one is
         opened as after any loss.
         """
-        connection, renewal = self._served.present, self._renewal
+        connection = self._served.present
         assert connection is not None  # this is called only in a turn of the present connection
         if self._context.settings.renew is not None:
-            if renewal.phase is not Phase.REFUSED:
-                renewal.order("quiet", time.monotonic())
+            self._order("quiet")
         else:
             soon = Deadline.after(QUICK_CLOSE, time.monotonic())
             connection.close(CloseCode.NORMAL, reason, soon, initiator=Initiator.QUIET)
@@ -609,7 +618,7 @@ class Supervisor:
         """End the pause of sending that a renewal with ``overlap=0`` makes before it closes the connection, since the
         client ends: the sending of queued messages continues.
         """
-        if self._renewal.phase is Phase.REPLACING and connection.ending is None:
+        if self._renewal.phase is RenewalPhase.REPLACING and connection.ending is None:
             self._renewal.move(Event.CANCELLED)
             connection.writer.is_open = True
             connection.writer.flush()

@@ -20,7 +20,6 @@ from .._rfc6455.handshake import is_retryable
 from .._rfc6455.host_names import ascii_host
 from .._rfc6455.http11 import ResponseReader
 from .._threads.imports import import_lock
-from .poller import READ
 from .socks import SocksError, open_socks_tunnel
 
 if TYPE_CHECKING:
@@ -248,7 +247,7 @@ class _Stream:
     def read(self, max_bytes: int = _PIECE) -> bytes:
         """Wait for received bytes and return them, at least one."""
         while (data := self._transport.receive(max_bytes)) is None:
-            self._watch.wait(self._transport.sock, self._transport.read_event or READ, self._deadline)
+            self._watch.wait(self._transport.sock, self._transport.read_event, self._deadline)
         if not data:
             raise ProxyError("The proxy closed the connection instead of opening a tunnel.")
         return data

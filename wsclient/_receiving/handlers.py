@@ -161,7 +161,7 @@ class Handlers:
         self._hooks = hooks
         self._on_room = on_room
         self._numbers = itertools.count(1)
-        # Guards changes of the tables below; reading them takes no lock.
+        # Guards changes of the tables and of the count below; reading them takes no lock.
         self._lock = make_lock()
         self._methods: dict[str, Handler] = {}
         self._topics: dict[str, tuple[Handler, ...]] = {}
@@ -233,7 +233,8 @@ class Handlers:
             self.pools = tuple(pool for pool in self.pools if pool is not ended)
         ended.end()
         if known:
-            self._dropped += ended.inbox.dropped
+            with this_thread.section, self._lock:
+                self._dropped += ended.inbox.dropped
 
     def _add_pool(self, pool: Pool) -> None:
         if this_thread.inside():

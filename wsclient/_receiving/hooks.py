@@ -17,7 +17,8 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from .._errors import ProtocolError, SlowConsumer
+from .._errors import SlowConsumer
+from .._threads.log import payload_size
 from .._threads.thread import BackgroundThread
 from .._threads.waiting import Deadline
 from .inbox import Inbox, Put
@@ -141,7 +142,7 @@ class Hooks:
             self._start()
         if verdict is _FIRST_LOSS:
             self.post_error(SlowConsumer(
-                f"on_message can't keep up: more than {len(self.inbox)} messages wait for it, so some are dropped. "
+                f"on_message can't keep up: {len(self.inbox)} messages wait for the hook thread, so some are dropped. "
                 "Do less in the hook, or give receive_queue= more room."
             ))  # fmt: skip
 
@@ -177,7 +178,7 @@ class Hooks:
         hook, posted, run = self._table.get(name), self._posted, self._run_count
         if hook is None or posted[name] - run[name] >= MAX_EVENTS:
             return
-        size = _payload_size(args[0]) if args else 0
+        size = payload_size(args[0]) if args else 0  # not of a ping or pong, whose payload is short
         waiting = posted[_PAYLOADS] - run[_PAYLOADS]
         if not waiting or waiting + size <= self._max_bytes:  # a single payload may be larger
             posted[name] += 1
@@ -288,9 +289,3 @@ class Hooks:
         text = "hooks or handlers can't run yet: %s. Their calls stay queued, and the start is tried again each second."
         self._log.queue(logging.ERROR, text, error)  # the caller may hold a lock
         self.report(error)
-
-
-def _payload_size(event: Any) -> int:
-    """Return the number of payload bytes that an error contains; 0 for a ping or pong, whose payload is short."""
-    payload = event.payload if isinstance(event, ProtocolError) else None
-    return len(payload) if isinstance(payload, (str, bytes)) else 0

@@ -19,6 +19,7 @@ from ..protocols._encoding import encoded
 from ..protocols._incoming import ABSENT, OLDEST
 from .deferred import DeferredMessages
 from .inbox import Put
+from .server_calls import UnansweredCall
 
 if TYPE_CHECKING:
     from .._options import Queue
@@ -158,8 +159,8 @@ class Router:
 
     @property
     def has_unanswered_calls(self) -> bool:
-        """Whether a handler of a call of the server has not ended."""
-        return bool(self._server_calls.running)
+        """Whether a handler of a call of the server has not ended. Calls that a full queue has dropped do not count."""
+        return bool(self._server_calls.unanswered)
 
     def receive(self, payload: str | bytes, size: int) -> None:
         """Process a message.
@@ -379,7 +380,7 @@ class Router:
         Raises:
             ProtocolError: ``until`` raised, and replies are correlated by order, so the next reply can't be assigned.
         """
-        if self._protocol._by_order and request.outcome is FAILED:
+        if self._protocol.replies_in_order and request.outcome is FAILED:
             raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))
 
     def _is_final(self, request: Request, meaning: Reply | Item | End, value: Any) -> bool:
@@ -440,9 +441,10 @@ class Router:
         if handler is not None:
             if self.watch is not None:
                 self.watch(call if call.message is ABSENT else call.message)
-            self._server_calls.running[id(call)] = None
+            unanswered = UnansweredCall(handler, call, number)
+            self._server_calls.unanswered.add(unanswered)
             self._receivers.handlers.post(
-                handler, self._server_calls.answer, (handler, call, number), size, self.must_keep_reading
+                handler, self._server_calls.answer, (unanswered,), size, self.must_keep_reading
             )
             return
         self.event(call if call.message is ABSENT else call.message, size)
@@ -522,7 +524,7 @@ class Router:
         """If a request in flight has the same id as another type (1 instead of ``"1"``, or the reverse), store a
         sentence about this reply in ``Request.hint``, for the text of the timeout.
         """
-        if type(id) is str and len(id) < _LONGEST_NUMBER and id.isdecimal() and id.isascii():
+        if type(id) is str and len(id) <= _LONGEST_NUMBER and id.isdecimal() and id.isascii():
             other: Any = int(id)
         elif type(id) is int and abs(id) < 10**_LONGEST_NUMBER:
             other = str(id)
@@ -592,7 +594,7 @@ class Router:
         Raises:
             ProtocolError: replies are correlated by order, so the message may be the reply to the oldest request.
         """
-        if self._protocol._by_order:
+        if self._protocol.replies_in_order:
             raise ProtocolError(_OUT_OF_ORDER.format(f"A message could not be decoded ({_named(cause)})")) from cause
         self._skip(payload, cause)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from .._errors import ProtocolError, RemoteError, WebSocketClientError, text_of
 from .._sending.message import Answer, Outgoing
@@ -25,17 +26,39 @@ if TYPE_CHECKING:
     from ..protocols import Call, Protocol
     from .handlers import Handler
 
-__all__ = ["ServerCalls"]
+__all__ = ["ServerCalls", "UnansweredCall"]
+
+
+class UnansweredCall:
+    """A call of the server, from its arrival until its handler has ended.
+
+    Only the job in the queue of the handler's thread refers to it. If the queue is full and drops the job, the object
+    is freed, and so it is removed from ``ServerCalls.unanswered``.
+    """
+
+    __slots__ = ("__weakref__", "call", "handler", "number")
+
+    def __init__(self, handler: Handler, call: Call, number: int) -> None:
+        """
+        Args:
+            handler: the handler of the call's method.
+            call: the call.
+            number: the number of the connection on which it was received.
+        """
+        self.handler = handler
+        self.call = call
+        self.number = number
 
 
 class ServerCalls:
     """Answers the server's calls on one connection.
 
     Attributes:
-        running: ``id()`` of each call whose handler has not ended. It is changed by atomic operations only.
+        unanswered: the calls whose handlers have not ended, without those that a full queue has dropped. Any thread may
+            change it.
     """
 
-    __slots__ = ("_log", "_protocol", "_sender", "running")
+    __slots__ = ("_log", "_protocol", "_sender", "unanswered")
 
     def __init__(self, protocol: Protocol, sender: Sender, log: ClientLog) -> None:
         """
@@ -47,15 +70,13 @@ class ServerCalls:
         self._protocol = protocol
         self._sender = sender
         self._log = log
-        self.running: dict[int, None] = {}
+        self.unanswered: WeakSet[UnansweredCall] = WeakSet()
 
-    def answer(self, handler: Handler, call: Call, number: int) -> None:
+    def answer(self, unanswered: UnansweredCall) -> None:
         """Run the handler and send what it returns or raises. On the handler's thread.
 
         Args:
-            handler: the handler of the call's method.
-            call: the call.
-            number: the number of the connection on which it was received.
+            unanswered: the call, a member of the attribute ``unanswered``.
 
         Raises:
             BaseException: raised by the handler, except a ``RemoteError``, which is a normal answer. The error answer
@@ -64,9 +85,9 @@ class ServerCalls:
                 too.
         """
         try:
-            self._answer(handler, call, number)
+            self._answer(unanswered.handler, unanswered.call, unanswered.number)
         finally:
-            self.running.pop(id(call), None)
+            self.unanswered.discard(unanswered)
 
     def _answer(self, handler: Handler, call: Call, number: int) -> None:
         failure: BaseException | None = None

@@ -359,7 +359,7 @@ class SubscriptionFeed(Feed):
         request.ends_at_first_reply = False
         request.sent_before = self.state is not SubscriptionState.NEW
         sample = 0 if protocol._sample_id is None else protocol._sample_id
-        is_claimed = match is not None and not protocol._by_order
+        is_claimed = match is not None and not protocol.replies_in_order
         self._is_reply_awaited = not is_claimed and protocol.stream_of(request.message, sample) is None
         self.request = request
         return request

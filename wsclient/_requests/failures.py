@@ -44,7 +44,9 @@ def timed_out(
 
 def ended_before() -> ConnectionLost:
     """Return the error for a request whose connection ended before the request was queued or written."""
-    return ConnectionLost("The connection this request belongs to has ended already.", sent=False)
+    return ConnectionLost(
+        "The connection that this request belongs to has ended, so the request was not sent.", sent=False
+    )
 
 
 def evicted() -> SendQueueFull:

@@ -171,7 +171,7 @@ class Requests:
         id = encoder = None
         if match is None:
             id, encoder = protocol._id_and_encoder(message)
-        elif protocol._by_order:
+        elif protocol.replies_in_order:
             raise ValueError("match= can't be used if replies are correlated by their order alone, as with Fifo.")
         if encoder is not None:
             request = Request(None, encoder.size, deadline, encoder, until, idempotent, connection_number)
@@ -479,7 +479,8 @@ class Requests:
                 self._ids._reserve_id(id)
             return True
         # This thread holds the write lock, so it must not wait for a log handler.
-        self._log.queue(logging.WARNING, "a message was not sent: a request with its id %r is in flight.", clash)
+        text = "a message was not sent: a request with the id %r, which the message contains, is in flight."
+        self._log.queue(logging.WARNING, text, clash)
         return False
 
     # --- ending ------------------------------------------------------------------------------------------------------
@@ -560,7 +561,7 @@ class Requests:
         if not others:
             return "Meanwhile no message came"
         wanted = "had its id"
-        if request.match is not None or self.protocol._by_order:
+        if request.match is not None or self.protocol.replies_in_order:
             wanted = "was accepted by match=" if request.match is not None else "answered it"
         return f"Meanwhile {others} other message{'s' if others > 1 else ''} came, of which none {wanted}"
 
@@ -573,7 +574,7 @@ class Requests:
         except Exception:  # the name is only for the text of an error
             method = None
         name = "The request" if method is None else f"The request {text_of(method, 100)}"
-        has_id = request.id is not None and request.match is None and not self.protocol._by_order
+        has_id = request.id is not None and request.match is None and not self.protocol.replies_in_order
         return f"{name} with the id {text_of(request.id, 100)}" if has_id else name
 
     def end_overdue(self, entry: Request | Batch) -> None:

@@ -212,7 +212,7 @@ class RequestTable:
                     request.counts_in_flight = False
                     written.uncounted += 1
         if clash:
-            raise Clash(f"The id {id!r} is in flight already.")
+            raise Clash(f"Another request with the id {id!r} is in flight.")
         return True
 
     def end(self, request: Request, outcome: str) -> bool:

@@ -309,7 +309,7 @@ def _parse(line: str) -> list[tuple[str, str]]:
         if part.strip(" \t"):  # empty list elements are ignored (RFC 9110 §5.6.1.2)
             match = _EXTENSION.fullmatch(part)
             if match is None:
-                raise ValueError("The server answered with a Sec-WebSocket-Extensions that can't be read.")
+                raise ValueError("The server sent a Sec-WebSocket-Extensions header that can't be parsed.")
             found.append((match[1], match[2]))
     return found
 

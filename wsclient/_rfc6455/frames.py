@@ -106,12 +106,20 @@ class _Message:
         most = self._limit
         if self._inflater is None:
             self.size = self.on_the_wire
+            if self.size > most:
+                raise _too_big(
+                    f"The server sent a message of {self.size} bytes or more, over the limit of {most}; raise "
+                    "max_message_size= to accept it."
+                )
         else:
             # Compression makes incompressible data a little larger, and adds a few bytes per fragment. The compressed
             # size needs a limit too, since an endless deflate stream may inflate to no bytes at all.
             most += most // 8 + 8 * self.fragments + 64
-        if self.on_the_wire > most:
-            raise _too_big(self.on_the_wire, self._limit)
+            if self.on_the_wire > most:
+                raise _too_big(
+                    f"The server sent a message of {self.on_the_wire} compressed bytes or more, over the limit of "
+                    f"{most}, which max_message_size={self._limit} permits; raise max_message_size= to accept it."
+                )
         if self.fragments > max_fragments:
             raise _Broken(
                 CloseCode.MESSAGE_TOO_BIG,
@@ -372,12 +380,8 @@ def _whole_payload(opcode: Opcode, data: bytes, start: int, end: int) -> str | b
     return utf_8_decode(memoryview(data)[start:end], "strict", True)[0] if opcode is _TEXT else data[start:end]
 
 
-def _too_big(size: int, limit: int) -> _Broken:
-    return _Broken(
-        CloseCode.MESSAGE_TOO_BIG,
-        f"The server sent a message of {size} bytes or more, over the limit of {limit}; "
-        "raise max_message_size= to accept it.",
-    )
+def _too_big(text: str) -> _Broken:
+    return _Broken(CloseCode.MESSAGE_TOO_BIG, text)
 
 
 def _parse_header(data: bytes, position: int, allowed: int) -> tuple[Opcode, bool, int, int] | None:

@@ -220,7 +220,7 @@ def refusal_error(response: Response) -> HandshakeError:
     """The error for a response whose status is not 101."""
     phrase = f" {response.phrase}" if response.phrase else ""
     retry = is_retryable(response.status)
-    advice = "" if retry else "; trying again won't help, look at .headers and .body"
+    advice = "" if retry else "; another attempt won't help: see .headers and .body of this error"
     return HandshakeError(
         f"The server refused the upgrade to WebSocket with HTTP {response.status}{phrase}{advice}.",
         status=response.status,

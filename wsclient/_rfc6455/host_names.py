@@ -37,8 +37,8 @@ def ascii_host(host: str) -> str:
             import idna
     except ImportError:
         raise ValueError(
-            "that IDNA 2003, the standard of Python, does not encode as browsers do (IDNA 2008); install the package "
-            "idna, or write the host in ASCII (xn--...)"
+            "that Python's codec (IDNA 2003) does not encode as browsers do (IDNA 2008); install the package idna, or "
+            "write the host in ASCII (xn--...)"
         ) from None
     try:
         return idna.encode(host, uts46=True).decode("ascii")

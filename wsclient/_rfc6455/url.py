@@ -183,14 +183,14 @@ def redirected(target: Target, location: str) -> Target:
     parts = urlsplit(url)
     scheme = _WS_SCHEMES.get(parts.scheme, parts.scheme)
     if scheme == "unix":
-        raise ValueError("The redirect leads to a socket of this machine; it is not followed.")
+        raise ValueError("The redirect leads to a socket of this machine.")
     found = parse(urlunsplit((scheme, parts.netloc, parts.path, parts.query, "")))
     if target.path is not None and found.origin == (*target.origin[:3], None):
         # A server behind a Unix domain socket uses http://localhost as its own URL, so the redirect leads to the same
         # server.
         return found._replace(path=target.path)
     if target.secure and not found.secure:
-        raise ValueError(f"The redirect to {redact(found.url)!r} is not encrypted; it is not followed.")
+        raise ValueError(f"The redirect to {redact(found.url)!r} is not encrypted.")
     if found.origin == target.origin and found.user is None:
         found = found._replace(user=target.user, password=target.password)
     return found

@@ -147,8 +147,9 @@ class Guard:
             return ClientNotStarted(
                 f"{call}: the client {self.name!r} does not run yet; call start() or use it in a with block."
             )
-        how = f"is {now.value}" if cause is None else f"has failed ({cause})"
-        error = ClientClosed(f"{call}: the client {self.name!r} {how}; make a new one.")
+        how = "has failed" if now is State.FAILED else f"is {now.value}"
+        why = "" if cause is None else f" ({cause})"
+        error = ClientClosed(f"{call}: the client {self.name!r} {how}{why}; make a new one.")
         error.__cause__ = None if cause is None else copy_exception(cause)
         return error
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .starter import ThreadStarter
     from .waiting import Deadline
 
-__all__ = ["FINISH_TIMEOUT", "MAX_RECORDS", "MAX_REPEATS", "REPEAT_SECONDS", "ClientLog"]
+__all__ = ["FINISH_TIMEOUT", "MAX_RECORDS", "MAX_REPEATS", "REPEAT_SECONDS", "ClientLog", "payload_size"]
 
 MAX_RECORDS: Final = 1000
 """Records that may wait for the helper thread; beyond this number the oldest is dropped, and the number of dropped
@@ -103,11 +103,15 @@ def _shown(value: object) -> object:
     return _ShownError(value) if isinstance(value, BaseException) else value
 
 
+def payload_size(error: object) -> int:
+    """Return the memory, in bytes, of the message that an error contains; 0 if it contains none."""
+    payload = error.payload if isinstance(error, ProtocolError) else None
+    return sys.getsizeof(payload) if isinstance(payload, (str, bytes)) else 0
+
+
 def _payload_size(record: logging.LogRecord) -> int:
     """Return the size of the messages in a record: its arguments may be errors that contain a message."""
-    errors = [one.error for one in record.args or () if isinstance(one, _ShownError)]
-    payloads = [one.payload for one in errors if isinstance(one, ProtocolError)]
-    return sum([len(payload) for payload in payloads if isinstance(payload, (str, bytes))])
+    return sum([payload_size(one.error) for one in record.args or () if isinstance(one, _ShownError)])
 
 
 class _Repeats:

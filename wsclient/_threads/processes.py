@@ -34,7 +34,7 @@ class RunningClient(Protocol):
 
     @property
     def is_ending(self) -> bool:
-        """Whether ``close()`` was called, so that the client will end without further calls."""
+        """Whether the command to close was given, for example by ``close()``: the client ends without further calls."""
 
     def after_fork(self) -> None:
         """Called in a forked child: mark this copy of the client as forked and close its file descriptors."""

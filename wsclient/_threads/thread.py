@@ -9,13 +9,14 @@ Guarantees:
     * Any number of threads may call ``join``, and an interrupt may end it at any point. ``Thread.join()`` is not safe
       in either case: on CPython below 3.13 two concurrent calls can fail an assertion, and an interrupt inside it marks
       a running thread as ended (python/cpython#90882). So ``join`` first waits, by other means, for the end of the
-      thread's work, and only then calls ``Thread.join()``.
+      thread's work, and only then calls ``Thread.join()``: one thread at a time, and without waiting inside it.
 """
 
 from __future__ import annotations
 
 import _thread
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -28,6 +29,9 @@ __all__ = ["BackgroundThread", "call_uninterrupted"]
 
 _EXIT_TIMEOUT: Final = 1.0
 """Longest wait, in seconds, for the end of a thread that has finished its work; normally it takes microseconds."""
+
+_EXIT_CHECK: Final = 0.001
+"""Seconds between two checks whether such a thread has ended."""
 
 
 class BackgroundThread:
@@ -99,17 +103,31 @@ class BackgroundThread:
         """Wait until the thread has ended.
 
         Returns:
-            True if the thread has ended or was never started; False if the deadline passed first.
+            True if the thread has ended or was never started; False if the deadline passed before the end of its work,
+            or if the thread has not ended within ``_EXIT_TIMEOUT`` after that.
         """
         while self.starter is not None and not self._done:
             with self._changed.watch() as latch:
                 if not self._done and not latch.wait(deadline):
                     return False
-        if self.starter is not None:
-            with this_thread.section, self._lock:  # one Thread.join() at a time, see above
-                if self._thread is not None and self._thread.ident is not None:
-                    self._thread.join(_EXIT_TIMEOUT)
+        if self.starter is None:
+            return True
+        until = Deadline.after(_EXIT_TIMEOUT, time.monotonic())
+        while not self._has_ended():
+            now = time.monotonic()
+            if until.passed(now):
+                return False
+            Latch().wait(Deadline.after(_EXIT_CHECK, now))
         return True
+
+    def _has_ended(self) -> bool:
+        """Return whether a thread that has finished its work has ended."""
+        with this_thread.section, self._lock:  # one Thread.join() at a time, see above
+            thread = self._thread
+            if thread is None or thread.ident is None:
+                return True
+            thread.join(0.0)
+            return not thread.is_alive()
 
     def _start(self, starter: object) -> None:
         with this_thread.section, self._lock:

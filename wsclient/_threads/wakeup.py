@@ -85,7 +85,7 @@ class Wakeup:
             while (size := len(self._inner.recv(64))) == 64:
                 pass
             if not size:  # the end of the stream, which would be reported again and again
-                raise OSError(errno.EBADF, "other code has closed the wake-up of the client's thread")
+                raise OSError(errno.EBADF, "other code has closed a socket that wakes the client's I/O thread")
         except BlockingIOError:
             pass
         self._pending = False

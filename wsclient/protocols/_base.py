@@ -301,10 +301,6 @@ class Protocol:
             return ()
         return () if id is None else (id,)
 
-    @property
-    def _by_order(self) -> bool:
-        return self.replies_in_order
-
     def _encodes_by_id(self) -> bool:
         """Whether a request can't be encoded before its id is known."""
         return True

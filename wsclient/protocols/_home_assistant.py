@@ -67,7 +67,7 @@ class HomeAssistant(Commands):
         if _type_of(answer) == "auth_invalid":
             reason = answer.get("message")
             raise SessionError(
-                f"Home Assistant refused the access token: {text_of(reason)} Make a new one on the page of your user "
+                f"Home Assistant refused the access token: {text_of(reason)}. Make a new one on the page of your user "
                 "profile, under Security.",
                 retry=False,
             )

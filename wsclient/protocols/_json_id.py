@@ -121,7 +121,7 @@ class JsonId(Protocol):
         """The highest id sent so far, including the callers' own ids, plus one; or the result of ``ids()``."""
         if self._ids is int:  # as Numbers.next, with one call less
             numbers = self._numbers
-            number = numbers.given = max(numbers.given, numbers.passed) + 1
+            number = numbers.given = (numbers.given if numbers.given > numbers.passed else numbers.passed) + 1  # noqa: FURB136
             return number
         return str(self._numbers.next()) if self._ids is str else self._ids()
 

@@ -124,7 +124,9 @@ class JupyterKernel(Protocol):
     def _unpacked(self, payload: bytes) -> dict[str, Any]:
         count = int.from_bytes(payload[:8], "little")
         if not len(_PARTS) + 2 <= count < len(payload) // 8:
-            raise ValueError("The message has no table of its parts as in v1.kernel.websocket.jupyter.org.")
+            raise ValueError(
+                "The message does not begin with the table of offsets that v1.kernel.websocket.jupyter.org requires."
+            )
         offsets = struct.unpack_from(f"<{count}Q", payload, 8)
         channel, *parts = (payload[start:end] for start, end in itertools.pairwise(offsets))
         codec = self.json or _codec.JSON

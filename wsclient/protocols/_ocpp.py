@@ -86,7 +86,7 @@ class Ocpp(Protocol):
         """
         if not isinstance(message, (list, tuple)) or len(message) != 2 or not isinstance(message[0], str):
             raise TypeError(
-                f"A request of OCPP must be [action, payload], or use call(action, payload); not {message!r}."
+                f"A request of OCPP must be [action, payload], not {message!r}; or use call(action, payload)."
             )
         return _codec.to_json([_CALL, id, *message], self.json)
 

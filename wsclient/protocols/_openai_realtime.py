@@ -18,7 +18,7 @@ from . import _codec
 from ._base import Protocol
 from ._incoming import End, Event, Failure, Incoming, Item, Reply
 from ._numbers import Numbers
-from ._paths import placed
+from ._paths import NOTHING, found, placed
 
 __all__ = ["OpenAIRealtime"]
 
@@ -47,6 +47,10 @@ class OpenAIRealtime(Protocol):
     Server events that answer no request, for example those of responses that voice detection has started, are events
     whose topic is their ``type``. The client adds ``event_id`` to each request. It also writes this id into the
     ``metadata`` of a response, and into the ``id`` of an item that has none.
+
+    Some answers, such as ``session.updated``, do not contain this id. The oldest request of the same type gets such an
+    answer, also if it has timed out. A client event that was sent with ``send()`` is not counted, so its answer would
+    be taken for that of a request: use ``request()`` or ``call()`` for all client events of such a type.
 
     A session has one response at a time. Until it has ended, the server refuses another ``response.create`` with the
     code ``conversation_already_has_active_response``, except one with ``"conversation": "none"``. Closing the stream
@@ -93,7 +97,7 @@ class OpenAIRealtime(Protocol):
         """Encode a client event with this id.
 
         Raises:
-            TypeError: the message is not a ``dict``.
+            TypeError: the message, or the member in which the id is stored, is not a ``dict``.
             ValueError: events of this type have no answer, or the message has an ``event_id``.
         """
         if not isinstance(message, dict):
@@ -106,7 +110,7 @@ class OpenAIRealtime(Protocol):
         whole = {"event_id": id, **message}
         if kind == _CREATE:
             whole = placed(whole, ("response", "metadata", "event_id"), id)
-        elif kind == _ITEM and not message.get("item", {}).get("id"):
+        elif kind == _ITEM and found(message, ("item", "id")) in (NOTHING, None, ""):
             whole = placed(whole, ("item", "id"), id)
         payload = _codec.to_json(whole, self.json)
         if kind != _CREATE and id != self._sample_id:

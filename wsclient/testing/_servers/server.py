@@ -25,6 +25,7 @@ from typing import Any, Final
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.sync.server import ServerConnection
 
 from ..._threads.waiting import Deadline, Notifier
@@ -235,31 +236,35 @@ class Server(Service):
 
     def _serve(self, connection: ServerConnection) -> None:
         self._connections[connection] = None
-        if self._listening is None:  # stopped after the handshake; old releases of websockets leave the socket open
-            shut(connection.socket)
         self.opened.put(connection)
+        answers = True
         try:
             for message in connection:
-                self._take(connection, message)
+                self.received.append(message)
+                self._changed.announce()
+                answers = answers and self._answer(connection, message)
         except ConnectionClosed:
             pass  # the peer or the test has ended the connection
         finally:
             self._connections.pop(connection, None)
 
-    def _take(self, connection: ServerConnection, message: str | bytes) -> None:
-        self.received.append(message)
-        self._changed.announce()
+    def _answer(self, connection: ServerConnection, message: str | bytes) -> bool:
+        """Call the handler, and send its result. Returns False if the connection has ended."""
         try:
             answer = message if self.handler is None else self.handler(connection, message)
             if answer is not None:
+                if connection.protocol.state is not State.OPEN:
+                    # Not left to send(), since with websockets before 14 it discards the messages that were received.
+                    return False
                 plain = isinstance(answer, (str, bytes, bytearray, memoryview))
                 connection.send(answer if plain else json.dumps(answer))
-        except ConnectionClosed:
-            raise
+        except ConnectionClosed:  # of this connection, or of another one that the handler uses
+            return connection.protocol.state is State.OPEN
         except Exception as error:
             self.errors.append(error)
             _log.exception("The handler of %s failed at message %.200r.", self.url, message)
             connection.close(1011)
+        return True
 
 
 def _refusal(status: int, headers: Mapping[str, str]) -> Response:

@@ -19,7 +19,7 @@ from websockets.server import ServerProtocol
 from websockets.sync.server import ServerConnection, serve, unix_serve
 
 from ..._network.tls import wrap_tls
-from .sockets import listen, listen_again, reserve, shut
+from .sockets import listen, listen_again, pause_after, reserve, shut
 
 __all__ = ["Listening"]
 
@@ -41,7 +41,7 @@ class Listening:
         port: its TCP port; 0 for a Unix domain socket.
     """
 
-    __slots__ = ("_connections", "_create", "_handler", "_server", "_stopping", "_thread", "port")
+    __slots__ = ("_connections", "_create", "_gone", "_handler", "_server", "_stopping", "_thread", "port")
 
     def __init__(
         self,
@@ -69,7 +69,9 @@ class Listening:
         self._handler = handler
         self._create: Callable[..., ServerConnection] = options.pop("create_connection", None) or ServerConnection
         self._connections: set[ServerConnection] = set()
-        self._stopping = False
+        self._stopping = threading.Event()
+        self._gone = socket.socket()
+        self._gone.close()
         options = {"close_timeout": CLOSE_TIMEOUT, "logger": _websockets_log, **options}
         options["create_connection"] = self._create_connection
         if path is None:
@@ -82,9 +84,10 @@ class Listening:
             _remove_socket(path)
             self.port = 0
             self._server = unix_serve(_do_nothing, path, **options)
+        if not isinstance(self._server.socket, ssl.SSLSocket):
+            self._server.socket = _Listener(fileno=self._server.socket.detach())
         listener = self._server.socket
-        if isinstance(listener, ssl.SSLSocket):
-            listener.accept = functools.partial(_accept, listener)  # type: ignore[assignment, method-assign]
+        listener.accept = functools.partial(self._accept, listener)  # type: ignore[method-assign]
         self._thread = threading.Thread(target=self._server.serve_forever, name="wsclient-testing-server", daemon=True)
         self._thread.start()
 
@@ -98,7 +101,7 @@ class Listening:
         Raises:
             TimeoutError: a handler has not returned within 15 s.
         """
-        self._stopping = True
+        self._stopping.set()
         for connection in list(self._connections):
             shut(connection.socket)
         # From websockets 17 on, shutdown() waits for all handlers without a timeout, so a helper thread calls it.
@@ -114,6 +117,27 @@ class Listening:
         for pipe in (getattr(self._server, name, None) for name in ("shutdown_watcher", "shutdown_notifier")):
             if isinstance(pipe, int):  # websockets before 17 leaves both ends of this pipe open
                 os.close(pipe)
+
+    def _accept(self, listener: socket.socket) -> tuple[socket.socket, Any]:
+        """Accept a connection. No OSError is raised before ``stop()``: it would end the loop of ``websockets``' server.
+
+        After an error a closed socket is returned: the thread of the connection gets the same error as for a lost
+        connection, and the loop waits for the next client.
+        """
+        try:
+            sock, address = socket.socket.accept(listener)
+        except OSError as error:  # no file descriptor is left, or the client has disconnected
+            if self._stopping.is_set():
+                raise
+            self._stopping.wait(pause_after(error, "A Server"))
+            return self._gone, None
+        if not isinstance(listener, ssl.SSLSocket):
+            return sock, address
+        try:
+            return wrap_tls(sock, listener.context, server_side=True), address
+        except OSError as error:  # wrap_tls() has closed the socket
+            _websockets_log.info("A client disconnected before its TLS handshake: %s", error)
+            return sock, address
 
     # --- the threads of connections ----------------------------------------------------------------------------------
 
@@ -144,12 +168,16 @@ class Listening:
             start_keepalive()
         self._connections.add(connection)
         try:
-            if self._stopping:  # stop() may have ended the other connections before this one was added
+            if self._stopping.is_set():  # stop() may have ended the other connections before this one was added
                 shut(connection.socket)
             with connection:
                 self._handler(connection)
         finally:
             self._connections.discard(connection)
+
+
+class _Listener(socket.socket):
+    """A socket whose ``accept`` can be replaced; that of ``socket.socket`` is read-only."""
 
 
 def _send_response(send: Callable[[Response], None], accepted: threading.Event, response: Response) -> None:
@@ -171,17 +199,3 @@ def _remove_socket(path: str) -> None:
                 "remove it."
             )
         os.unlink(path)
-
-
-def _accept(listener: ssl.SSLSocket) -> tuple[socket.socket, Any]:
-    """Accept a connection. An OSError of ``wrap_tls`` is not raised: it would end the loop of ``websockets``' server.
-
-    ``wrap_tls`` raises it if the client has already disconnected. The socket is then returned closed, and the
-    connection's handler gets the same error as for a lost connection.
-    """
-    sock, address = socket.socket.accept(listener)
-    try:
-        return wrap_tls(sock, listener.context, server_side=True), address
-    except OSError as error:
-        _websockets_log.info("A client disconnected before its TLS handshake: %s", error)
-        return sock, address

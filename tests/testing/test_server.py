@@ -263,6 +263,16 @@ def test_one_argument_enables_tls():
             wsclient.connect(server.url)  # only the server's own authority trusts it
 
 
+def test_the_url_with_tls_leads_to_a_server_on_another_loopback_address():
+    try:
+        server = Server(tls=True, host="127.0.0.2")
+    except OSError:
+        pytest.skip("this machine does not have 127.0.0.2")
+    with server:
+        assert server.url.startswith("wss://127.0.0.2:")
+        assert ask(server, "secret", ssl_context=server.client_context) == "secret"
+
+
 def test_tls_with_a_context_of_the_user(server_tls, trusting):
     with Server(tls=server_tls) as server:
         assert ask(server, "secret", ssl_context=trusting) == "secret"

@@ -206,7 +206,7 @@ class RawServer(Service):
         if isinstance(peer.sock, ssl.SSLSocket):
             try:
                 peer.sock.do_handshake()
-            except (OSError, ValueError) as error:  # ValueError: stop() has closed the socket
+            except (OSError, ValueError, AttributeError) as error:  # the last two if stop() has closed the socket
                 _log.info("The TLS handshake of a client with %s failed: %s", self.url, error)
                 peer.close()
                 return

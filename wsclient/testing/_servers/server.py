@@ -3,7 +3,9 @@
 Guarantees:
     * All methods may be called from any thread, except that a handler must not call ``stop``, ``restart`` and
       ``close``, which wait until all handlers have returned.
-    * The server appends each message to ``received`` when it is received, and never removes one.
+    * Each connection whose handshake the server has answered with 101 is in ``opened``, and each message that was
+      received is appended to ``received`` and never removed; also if the client closed the connection before the
+      server's thread ran.
     * ``wait_for`` and ``stop`` have a timeout.
     * An exception of a handler is logged at once, stored in ``errors``, and raised by ``close``.
 """
@@ -76,7 +78,8 @@ class Server(Service):
         Args:
             handler: ``handler(connection, message)`` is called for each message, on the connection's thread. Its result
                 is sent unless it is None: ``str`` as text, ``bytes`` as binary, other objects as JSON. An exception
-                closes the connection with 1011; see ``errors``. By default each message is sent back.
+                closes the connection with 1011; see ``errors``. After a result could not be sent, since the connection
+                has ended, it is not called for further messages. By default each message is sent back.
             host: the address to listen on.
             port: the TCP port; 0 for a free one.
             path: the path of a Unix domain socket to listen on instead. A socket that exists there is replaced; any

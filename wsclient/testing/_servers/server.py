@@ -101,6 +101,7 @@ class Server(Service):
         self._changed = Notifier()
         self._listening: Listening | None = None
         self._reserved: socket.socket | None = None
+        self._stopping = False
         self.start()
 
     # --- start and stop ----------------------------------------------------------------------------------------------
@@ -117,6 +118,7 @@ class Server(Service):
         if self._certificate is not None:
             options["ssl"] = self._certificate.server_context
         reserved, self._reserved = self._reserved, None
+        self._stopping = False
         self._listening = Listening(self._serve, self.host, self.port, self._path, reserved=reserved, **options)
         self.port = self._listening.port
 
@@ -132,6 +134,7 @@ class Server(Service):
         listening, self._listening = self._listening, None
         if listening is not None:
             self._reserved = listening.reserve()
+            self._stopping = True
             self.cut_all()
             listening.stop()
 
@@ -246,6 +249,8 @@ class Server(Service):
                 self.received.append(message)
                 self._changed.announce()
                 answers = answers and self._answer(connection, message)
+                if not answers and self._stopping:  # stop() waits for this thread
+                    break
         except ConnectionClosed:
             pass  # the peer or the test has ended the connection
         finally:

@@ -6,12 +6,17 @@ import socket
 import struct
 import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
 import wsclient
 from wsclient import State
 from wsclient.testing import FaultProxy, Server
+from wsclient.testing._fault_proxy import proxy as proxy_module
+from wsclient.testing._fault_proxy.loop import Command, Loop
+from wsclient.testing._fault_proxy.shaping import Shape
+from wsclient.testing._servers.sockets import listen
 
 from ..support import LONG, SHORT, eventually
 from ..support.children import Script
@@ -196,6 +201,21 @@ def test_reset_closes_both_sides_with_a_rst(tcp, connected):
     assert tcp.stats.reset == 1
 
 
+@pytest.mark.parametrize("end", ["cut", "reset"])
+def test_all_clients_that_wait_to_be_accepted_are_ended(target, end):
+    """The loop has no thread here, so all clients wait."""
+    listener = listen("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    loop = Loop(listener, [(socket.AF_INET, ("127.0.0.1", target.port))], Shape(0.0, 0.0, None), 0)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), LONG)) for _ in range(100)]
+        getattr(loop, end)()
+        assert all(is_reset(client) if end == "reset" else client.recv(1) == b"" for client in clients)
+        assert getattr(loop.stats(), end) == 100
+        loop.stop()
+        loop.run()
+
+
 @pytest.mark.parametrize("direction", ["up", "down"])
 @pytest.mark.parametrize("count", [1, 5, 100_000])
 def test_cut_after_forwards_exactly_this_number_of_bytes(tcp, connected, direction, count):
@@ -361,11 +381,35 @@ def test_an_invalid_argument_is_refused(tcp, verb, arguments, words):
         ("localhost:8765", "ws://localhost:{}/"),
         ("wss://localhost:8765/a/b?c=d", "wss://localhost:{}/a/b?c=d"),
         ("ws://user:word@127.0.0.1:8765/x", "ws://user:word@127.0.0.1:{}/x"),
+        ("ws://93.184.216.34:8765/x", "ws://127.0.0.1:{}/x"),
     ],
 )
 def test_the_url_of_a_proxy_is_that_of_its_target_with_another_port(target, url):
     with FaultProxy(target) as proxy:
         assert proxy.url == url.format(proxy.port)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1", "0:0:0:0:0:0:0:1", "localhost"])
+def test_the_host_of_the_url_leads_to_the_proxy(host):
+    bracketed = f"[{host}]" if ":" in host else host
+    try:
+        proxy = FaultProxy(f"ws://{bracketed}:8765/")
+    except OSError:
+        pytest.skip(f"this machine does not have {host}")
+    with proxy:
+        with contextlib.suppress(ConnectionResetError):  # the proxy may already have found that there is no target
+            socket.create_connection((urlsplit(proxy.url).hostname, proxy.port), LONG).close()
+        proxy.wait_for(accepted=1)
+
+
+def test_a_client_reaches_a_server_on_another_loopback_address_through_the_proxy():
+    try:
+        server = Server(host="127.0.0.2")
+    except OSError:
+        pytest.skip("this machine does not have 127.0.0.2")
+    with server, FaultProxy(server.url) as proxy, client_of(proxy) as client:
+        assert client.request("x", timeout=LONG) == "x"
+        assert proxy.stats.accepted == 1
 
 
 @pytest.mark.parametrize("target", ["", "ws://", "tcp://host/", "ws://host:notaport/", "host:99999"])
@@ -387,6 +431,19 @@ def test_a_closed_proxy_refuses_every_command_and_can_be_closed_again(target):
     assert proxy.wait_closed(0)
     with pytest.raises(RuntimeError, match="closed"):
         proxy.cut()
+
+
+def test_close_raises_if_the_thread_does_not_end(target, monkeypatch):
+    monkeypatch.setattr(proxy_module, "COMMAND_TIMEOUT", 0.05)
+    release = threading.Event()
+    proxy = FaultProxy(target.port)
+    proxy._loop.submit(Command(release.wait))  # no public call blocks the thread
+    try:
+        with pytest.raises(TimeoutError, match="has not ended within"):
+            proxy.close()
+    finally:
+        release.set()
+        assert proxy.wait_closed(LONG)
 
 
 def test_wait_for_reports_the_state_at_its_timeout(tcp):

@@ -3,6 +3,7 @@
 import contextlib
 import selectors
 import socket
+import ssl
 import threading
 import time
 
@@ -88,6 +89,7 @@ def test_silence_keeps_the_connection_open_until_the_test_ends_it():
         thread, errors = started(client)
         thread.join(LONG)
         assert isinstance(errors[0].last, TimeoutError)
+        eventually(lambda: heard)
         heard[0].release()
 
 
@@ -141,6 +143,20 @@ def test_a_client_that_stalls_in_its_tls_handshake_blocks_neither_other_clients_
                 raw.accept().send(b"hello")
                 assert secure.recv(5) == b"hello"
     assert time.monotonic() - began < 10  # the stalled handshake alone would have 15 s
+
+
+def test_a_tls_handshake_that_begins_after_the_end_reports_no_error(monkeypatch):
+    handshake, begun = ssl.SSLSocket.do_handshake, threading.Event()
+
+    def late(sock, *args):
+        begun.set()
+        assert client.recv(1) == b""  # the server has shut the connection down
+        handshake(sock, *args)
+
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", late)
+    with RawServer(tls=True) as raw, socket.create_connection(("127.0.0.1", raw.port), LONG) as client:
+        assert begun.wait(LONG)
+        raw.close()
 
 
 def test_clients_that_disconnect_before_their_tls_handshake_do_not_end_the_server():

@@ -7,11 +7,15 @@ import tempfile
 import threading
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
+from websockets.sync.server import ServerConnection
 
 import wsclient
+from wsclient._rfc6455.frames import Opcode, build_frame
 from wsclient.testing import Server
 
-from ..support import LONG, SHORT
+from ..support import LONG, SHORT, eventually
 from ..support.raw import connect_and_reset
 
 needs_unix = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix domain sockets")
@@ -73,6 +77,113 @@ def test_wait_for_reports_the_received_messages_at_its_timeout():
             server.wait_for(2, SHORT)
 
 
+# --- connections that end at once ------------------------------------------------------------------------------------
+
+REQUEST = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+def after_handshakes(monkeypatch, action):
+    """Let the handshake of ``websockets`` return only after ``action(connection)`` has returned."""
+    handshake = ServerConnection.handshake
+
+    def late(connection, *args):
+        handshake(connection, *args)
+        action(connection)
+
+    monkeypatch.setattr(ServerConnection, "handshake", late)
+
+
+def is_ended(connection):
+    return connection.protocol.state is not State.OPEN
+
+
+def send_and_close(server, *texts):
+    """Connect, send the messages and a close frame with one call, and wait for the end."""
+    frames = [build_frame(Opcode.TEXT, text.encode(), bytes(4)) for text in texts]
+    with socket.create_connection(("127.0.0.1", server.port), LONG) as sock:
+        sock.sendall(REQUEST)
+        assert sock.recv(4096).startswith(b"HTTP/1.1 101 ")
+        sock.sendall(b"".join([*frames, build_frame(Opcode.CLOSE, b"\x03\xe8", bytes(4))]))
+        while sock.recv(4096):
+            pass
+
+
+@pytest.mark.parametrize("answering", [True, False])
+def test_the_messages_of_a_client_that_closed_before_its_handler_began_are_received(monkeypatch, answering):
+    after_handshakes(monkeypatch, lambda connection: eventually(lambda: is_ended(connection)))
+    texts = [str(number) for number in range(100)]
+    handled = []
+    with Server(None if answering else lambda connection, message: handled.append(message)) as server:
+        send_and_close(server, *texts)
+        assert server.wait_for(100, LONG) == texts
+        assert is_ended(server.opened.get(timeout=LONG))
+        eventually(lambda: not server.connections)
+        assert handled == ([] if answering else texts)
+
+
+def test_sending_to_a_client_that_closed_before_its_handler_began_raises_in_the_handler(monkeypatch):
+    after_handshakes(monkeypatch, lambda connection: eventually(lambda: is_ended(connection)))
+    raised = []
+
+    def send(connection, message):
+        try:
+            connection.send(message)
+        except ConnectionClosed as error:
+            raised.append(error)
+            raise
+
+    with Server(send) as server:
+        send_and_close(server, "only")
+        server.wait_for(1, LONG)
+        eventually(lambda: not server.connections)
+    assert len(raised) == 1
+
+
+def test_a_client_that_disconnects_before_the_response_is_not_in_opened(monkeypatch):
+    handshake, ended = ServerConnection.handshake, threading.Event()
+
+    def late(connection, *args):
+        eventually(lambda: connection.protocol.state is State.CLOSED)
+        try:
+            handshake(connection, *args)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(ServerConnection, "handshake", late)
+    with Server() as server:
+        with socket.create_connection(("127.0.0.1", server.port), LONG) as sock:
+            sock.sendall(REQUEST)
+        assert ended.wait(LONG)
+        server.stop()  # waits for the thread of the connection
+        assert server.opened.empty()
+
+
+def test_a_connection_that_is_accepted_while_the_server_stops_is_ended(monkeypatch):
+    def stop(connection):
+        stopping.start()
+        eventually(is_refused)
+
+    def is_refused():
+        with socket.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", server.port)) != 0
+
+    after_handshakes(monkeypatch, stop)
+    with Server() as server:
+        stopping = threading.Thread(target=server.stop)
+        with socket.create_connection(("127.0.0.1", server.port), LONG) as sock:
+            sock.sendall(REQUEST)
+            assert sock.recv(4096).startswith(b"HTTP/1.1 101 ")
+            assert sock.recv(1) == b""
+        stopping.join()
+        assert server.opened.get(timeout=LONG)
+
+
+# --- what the test does ----------------------------------------------------------------------------------------------
+
+
 def test_close_all_closes_with_its_code_and_the_client_reconnects():
     with Server() as server, wsclient.connect(server.url) as client:
         server.opened.get(timeout=LONG)
@@ -91,6 +202,7 @@ def test_reject_refuses_this_number_of_handshakes_and_then_accepts():
         )
         with client:
             pass
+        assert server.opened.qsize() <= 1  # refused connections are not in it
     assert [error.status for error in attempts] == [503, 503]
     assert attempts[0].headers["x-why"] == "test"
 
@@ -149,6 +261,16 @@ def test_one_argument_enables_tls():
         assert ask(server, "secret", ssl_context=server.client_context) == "secret"
         with pytest.raises(wsclient.TLSError):
             wsclient.connect(server.url)  # only the server's own authority trusts it
+
+
+def test_the_url_with_tls_leads_to_a_server_on_another_loopback_address():
+    try:
+        server = Server(tls=True, host="127.0.0.2")
+    except OSError:
+        pytest.skip("this machine does not have 127.0.0.2")
+    with server:
+        assert server.url.startswith("wss://127.0.0.2:")
+        assert ask(server, "secret", ssl_context=server.client_context) == "secret"
 
 
 def test_tls_with_a_context_of_the_user(server_tls, trusting):

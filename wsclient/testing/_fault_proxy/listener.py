@@ -5,26 +5,14 @@ Only the proxy's thread uses this module.
 
 from __future__ import annotations
 
-import errno
-import logging
 import selectors
 import socket
 import time
-from typing import Final
 
 from ..._network.poller import READ
+from .._servers.sockets import pause_after
 
 __all__ = ["Listener"]
-
-PAUSE: Final = 1.0
-"""Seconds until the next attempt after a lack of file descriptors or memory; the same as in asyncio
-(``ACCEPT_RETRY_DELAY``). The listener stays readable, so without a pause the loop would run without waiting."""
-
-_NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""The errors of ``accept`` if no file descriptor or no memory is left (accept(2)); the client stays in the backlog."""
-
-_AT_ONCE: Final = 64
-_log = logging.getLogger("wsclient.testing")
 
 
 class Listener:
@@ -58,15 +46,16 @@ class Listener:
             self._resume_at = None
             self._selector.register(self._listener, READ)
 
-    def take(self) -> list[socket.socket]:
-        """Accept clients, at most ``_AT_ONCE``."""
+    def take(self, most: int) -> list[socket.socket]:
+        """Accept clients, at most so many."""
         taken: list[socket.socket] = []
-        while len(taken) < _AT_ONCE:
+        while len(taken) < most:
             try:
                 sock, _ = self._listener.accept()
             except OSError as error:  # usually there are no more clients, or the client has disconnected
-                if error.errno in _NO_RESOURCES:
-                    self._pause(error)
+                pause = pause_after(error, "A FaultProxy")
+                if pause:
+                    self._pause(pause)
                 break
             taken.append(sock)
         return taken
@@ -75,13 +64,7 @@ class Listener:
         """Close the listening socket. The owner of the selector closes the selector."""
         self._listener.close()
 
-    def _pause(self, error: OSError) -> None:
+    def _pause(self, seconds: float) -> None:
         if self._resume_at is None:
             self._selector.unregister(self._listener)
-        self._resume_at = time.monotonic() + PAUSE
-        _log.warning(
-            "A FaultProxy can't accept a connection (%s). It tries again in %g s; raise the limit of open files "
-            "(ulimit -n), or close other files and sockets.",
-            error,
-            PAUSE,
-        )
+        self._resume_at = time.monotonic() + seconds

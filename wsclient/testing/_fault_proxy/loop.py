@@ -16,10 +16,12 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from ..._network.poller import READ
 from ..._threads.waiting import Latch, Notifier
 from ..._threads.wakeup import Wakeup
+from .._servers.sockets import WAITING
 from .linger import Linger
 from .listener import Listener
 from .pipe import Address
@@ -28,6 +30,9 @@ from .relay import Relay
 from .shaping import Shape
 
 __all__ = ["Command", "Loop"]
+
+_AT_ONCE: Final = 64
+"""How many clients are accepted in one turn."""
 
 _log = logging.getLogger("wsclient.testing")
 
@@ -119,13 +124,13 @@ class Loop:
         self._running = False
 
     def cut(self) -> None:
-        """End all connections with a FIN, including those that wait to be accepted (at most 64 of these)."""
-        self._accept_clients()
+        """End all connections with a FIN, including those that wait to be accepted."""
+        self._accept_clients(WAITING)
         self.relay.cut(self.relay.pipes())
 
     def reset(self) -> None:
-        """End all connections with a RST, including those that wait to be accepted (at most 64 of these)."""
-        self._accept_clients()
+        """End all connections with a RST, including those that wait to be accepted."""
+        self._accept_clients(WAITING)
         self.relay.reset(self.relay.pipes())
 
     def _turn(self) -> None:
@@ -133,7 +138,7 @@ class Loop:
             if key.fileobj is self._wakeup:
                 self._wakeup.clear()
             elif self._listener.is_listener(key.fileobj):
-                self._accept_clients()
+                self._accept_clients(_AT_ONCE)
             elif key.data is not None:
                 self.relay.handle_event(key.data, key.fd)
             else:
@@ -151,8 +156,8 @@ class Loop:
         soonest = min((at for at in moments if at is not None), default=None)
         return None if soonest is None else max(0.0, soonest - now)
 
-    def _accept_clients(self) -> None:
-        for near in self._listener.take():
+    def _accept_clients(self, most: int) -> None:
+        for near in self._listener.take(most):
             self.relay.add(near)
 
     def _run_commands(self) -> None:

@@ -62,7 +62,8 @@ class FaultProxy:
         """
         Args:
             target: the server: its URL, ``"host:port"``, or a port on this machine. Any protocol over TCP works.
-            port: the TCP port to listen on, on loopback; 0 for a free one.
+            port: the TCP port to listen on, on loopback (on the target's address if it is a loopback address); 0 for a
+                free one.
             latency: seconds, see ``latency()``.
             jitter: seconds, see ``latency()``.
             bandwidth: bytes per second, see ``bandwidth()``.
@@ -73,7 +74,7 @@ class FaultProxy:
             OSError: the target's host name can't be resolved, or the port is in use.
         """
         self._target = parse_target(target)
-        host = "::1" if self._target.host == "::1" else "127.0.0.1"
+        host = self._target.proxy_host
         shape = _shape(latency, jitter, bandwidth)
         addresses = self._target.addresses()
         listener = listen(host, port)
@@ -220,10 +221,12 @@ class FaultProxy:
 
         Raises:
             RuntimeError: the proxy's thread had failed.
+            TimeoutError: the thread has not ended within 10 s.
         """
         if self._thread.is_alive():
             self._loop.submit(Command(self._loop.stop))
-            self._thread.join(COMMAND_TIMEOUT)
+            if not self.wait_closed(COMMAND_TIMEOUT):
+                raise TimeoutError(f"The thread of the FaultProxy has not ended within {COMMAND_TIMEOUT:g} s.")
         if self._loop.failure is not None:
             raise RuntimeError("The thread of the FaultProxy has failed.") from self._loop.failure
 

@@ -32,12 +32,21 @@ class Target:
     @property
     def is_local(self) -> bool:
         """Whether the host is this machine, so that its name is valid for the proxy too."""
-        if self.host == "localhost":
-            return True
+        return self.host == "localhost" or self._loopback is not None
+
+    @property
+    def proxy_host(self) -> str:
+        """The address for the proxy to listen on: the target's own one if it is a loopback address."""
+        return str(self._loopback or "127.0.0.1")
+
+    @property
+    def _loopback(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            address = ipaddress.ip_address(self.host)
         except ValueError:
-            return False
+            return None
+        address = getattr(address, "ipv4_mapped", None) or address
+        return address if address.is_loopback else None
 
     def addresses(self) -> list[Address]:
         """The addresses to connect to, in the resolver's order.

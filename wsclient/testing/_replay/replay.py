@@ -7,7 +7,6 @@ players and the open connections, under the lock.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import threading
@@ -25,7 +24,7 @@ from ..._threads.wakeup import Wakeup
 from ..._typing import Self
 from ..._validation import check_bool, check_seconds
 from .._servers.certificates import url_of
-from .._servers.sockets import listen
+from .._servers.sockets import listen, pause_after
 from .conversation import Conversation
 from .matching import ID_KEYS, Matcher
 from .playing import LenientPlayer, Player, StrictPlayer, heartbeats
@@ -209,8 +208,10 @@ class Replay:
             while not self._closed:
                 if not poller.wait(self._listener, READ, None):
                     continue
-                with contextlib.suppress(OSError):  # the client disconnected before it was accepted
+                try:
                     self._serve(self._listener.accept()[0])
+                except OSError as error:  # usually the client disconnected before it was accepted
+                    poller.wait(None, 0, pause_after(error, "A Replay"))
         finally:
             poller.close()
 

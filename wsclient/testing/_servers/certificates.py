@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = ["Certificate", "certificate_for"]
+
+_LOCALHOST: Final = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
+"""The hosts whose servers clients reach as ``localhost``."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,10 @@ def client_context_of(certificate: Certificate | None) -> ssl.SSLContext:
 
 
 def url_of(host: str, port: int, certificate: Certificate | None) -> str:
-    """The URL of a server. With TLS the host is ``localhost``, since most certificates for tests are made for it."""
-    if certificate is not None:
-        return f"wss://localhost:{port}/"
-    return f"ws://[{host}]:{port}/" if ":" in host else f"ws://{host}:{port}/"
+    """The URL of a server. With TLS its host is ``localhost`` if the server listens there: most certificates for tests
+    are made for this name.
+    """
+    if certificate is not None and host in _LOCALHOST:
+        host = "localhost"
+    scheme = "ws" if certificate is None else "wss"
+    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"

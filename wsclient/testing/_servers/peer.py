@@ -75,7 +75,7 @@ class Peer:
             TimeoutError: the request was not received within 15 s.
         """
         while b"\r\n\r\n" not in self._buffer:
-            self._receive("the client closed the connection before its request was complete")
+            self._receive("The client closed the connection before its request was complete.")
         self.request, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         return self.request
 
@@ -163,7 +163,7 @@ class Peer:
         """
         for at in range(len(data)):
             if at and self.silence(seconds_between):
-                raise ConnectionError("the peer was released before trickle() had sent all bytes")
+                raise ConnectionError("release() was called before trickle() had sent all bytes.")
             self.send(data[at : at + 1])
 
     def silence(self, seconds: float | None = None) -> bool:
@@ -197,7 +197,7 @@ class Peer:
             TimeoutError: no byte was received for 15 s.
         """
         while len(self._buffer) < size:
-            self._receive("the client closed the connection")
+            self._receive("The client closed the connection.")
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
 
@@ -237,7 +237,7 @@ class Peer:
         """
         with contextlib.suppress(ConnectionError):
             while True:
-                self._receive("the client closed the connection")
+                self._receive("The client closed the connection.")
         data, self._buffer = self._buffer, b""
         return data
 

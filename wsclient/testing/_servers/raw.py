@@ -56,7 +56,7 @@ from ..._validation import check_callable
 from .certificates import certificate_for, client_context_of, url_of
 from .peer import RECEIVE_TIMEOUT, Peer
 from .service import Service
-from .sockets import listen, shut
+from .sockets import listen, pause_after, shut
 
 __all__ = ["RawServer"]
 
@@ -102,7 +102,7 @@ class RawServer(Service):
         self._peers: list[Peer] = []
         self._threads: list[threading.Thread] = []
         self._waiting: queue.Queue[Peer] = queue.Queue()
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="wsclient-testing-raw", daemon=True)
         self._thread.start()
 
@@ -146,7 +146,7 @@ class RawServer(Service):
         Raises:
             TimeoutError: a script does not return.
         """
-        self._closing = True
+        self._closing.set()
         shut(self._listener)  # ends accept() on Linux; on other systems the connection below ends it
         with contextlib.suppress(OSError):
             socket.create_connection(self._listener.getsockname()[:2], 1.0).close()
@@ -173,14 +173,14 @@ class RawServer(Service):
         self._threads = [thread for thread in self._threads if thread.is_alive()]
 
     def _listen(self) -> None:
-        while not self._closing:
+        while not self._closing.is_set():
             try:
                 sock, _ = self._listener.accept()
-            except OSError:
-                if self._closing:
-                    return
-                continue  # the client disconnected before it was accepted
-            if self._closing:
+            except OSError as error:
+                if not self._closing.is_set():  # usually the client disconnected before it was accepted
+                    self._closing.wait(pause_after(error, "A RawServer"))
+                continue
+            if self._closing.is_set():
                 sock.close()
                 return
             self._begin(sock)
@@ -206,7 +206,7 @@ class RawServer(Service):
         if isinstance(peer.sock, ssl.SSLSocket):
             try:
                 peer.sock.do_handshake()
-            except (OSError, ValueError) as error:  # ValueError: stop() has closed the socket
+            except (OSError, ValueError, AttributeError) as error:  # the last two if stop() has closed the socket
                 _log.info("The TLS handshake of a client with %s failed: %s", self.url, error)
                 peer.close()
                 return
@@ -218,7 +218,7 @@ class RawServer(Service):
         except (ConnectionError, ssl.SSLError):
             pass  # the client, or the test, ended the connection
         except Exception as error:
-            if not (self._closing and isinstance(error, OSError)):  # stop() has closed its socket
+            if not (self._closing.is_set() and isinstance(error, OSError)):  # stop() has closed its socket
                 self.errors.append(error)
                 _log.exception("The script of %s failed.", self.url)
         finally:

@@ -3,7 +3,9 @@
 Guarantees:
     * All methods may be called from any thread, except that a handler must not call ``stop``, ``restart`` and
       ``close``, which wait until all handlers have returned.
-    * The server appends each message to ``received`` when it is received, and never removes one.
+    * Each connection whose handshake the server has answered with 101 is in ``opened``, and each message that was
+      received is appended to ``received`` and never removed; also if the client closed the connection before the
+      server's thread ran.
     * ``wait_for`` and ``stop`` have a timeout.
     * An exception of a handler is logged at once, stored in ``errors``, and raised by ``close``.
 """
@@ -25,6 +27,7 @@ from typing import Any, Final
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.sync.server import ServerConnection
 
 from ..._threads.waiting import Deadline, Notifier
@@ -75,7 +78,8 @@ class Server(Service):
         Args:
             handler: ``handler(connection, message)`` is called for each message, on the connection's thread. Its result
                 is sent unless it is None: ``str`` as text, ``bytes`` as binary, other objects as JSON. An exception
-                closes the connection with 1011; see ``errors``. By default each message is sent back.
+                closes the connection with 1011; see ``errors``. After a result could not be sent, since the connection
+                has ended, it is not called for further messages. By default each message is sent back.
             host: the address to listen on.
             port: the TCP port; 0 for a free one.
             path: the path of a Unix domain socket to listen on instead. A socket that exists there is replaced; any
@@ -97,6 +101,7 @@ class Server(Service):
         self._changed = Notifier()
         self._listening: Listening | None = None
         self._reserved: socket.socket | None = None
+        self._stopping = False
         self.start()
 
     # --- start and stop ----------------------------------------------------------------------------------------------
@@ -113,6 +118,7 @@ class Server(Service):
         if self._certificate is not None:
             options["ssl"] = self._certificate.server_context
         reserved, self._reserved = self._reserved, None
+        self._stopping = False
         self._listening = Listening(self._serve, self.host, self.port, self._path, reserved=reserved, **options)
         self.port = self._listening.port
 
@@ -128,6 +134,7 @@ class Server(Service):
         listening, self._listening = self._listening, None
         if listening is not None:
             self._reserved = listening.reserve()
+            self._stopping = True
             self.cut_all()
             listening.stop()
 
@@ -235,31 +242,37 @@ class Server(Service):
 
     def _serve(self, connection: ServerConnection) -> None:
         self._connections[connection] = None
-        if self._listening is None:  # stopped after the handshake; old releases of websockets leave the socket open
-            shut(connection.socket)
         self.opened.put(connection)
+        answers = True
         try:
             for message in connection:
-                self._take(connection, message)
+                self.received.append(message)
+                self._changed.announce()
+                answers = answers and self._answer(connection, message)
+                if not answers and self._stopping:  # stop() waits for this thread
+                    break
         except ConnectionClosed:
             pass  # the peer or the test has ended the connection
         finally:
             self._connections.pop(connection, None)
 
-    def _take(self, connection: ServerConnection, message: str | bytes) -> None:
-        self.received.append(message)
-        self._changed.announce()
+    def _answer(self, connection: ServerConnection, message: str | bytes) -> bool:
+        """Call the handler, and send its result. Returns False if the connection has ended."""
         try:
             answer = message if self.handler is None else self.handler(connection, message)
             if answer is not None:
+                if connection.protocol.state is not State.OPEN:
+                    # Not left to send(), since with websockets before 14 it discards the messages that were received.
+                    return False
                 plain = isinstance(answer, (str, bytes, bytearray, memoryview))
                 connection.send(answer if plain else json.dumps(answer))
-        except ConnectionClosed:
-            raise
+        except ConnectionClosed:  # of this connection, or of another one that the handler uses
+            return connection.protocol.state is State.OPEN
         except Exception as error:
             self.errors.append(error)
             _log.exception("The handler of %s failed at message %.200r.", self.url, message)
             connection.close(1011)
+        return True
 
 
 def _refusal(status: int, headers: Mapping[str, str]) -> Response:

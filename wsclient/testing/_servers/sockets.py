@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import socket
 import struct
 from typing import Final
 
-__all__ = ["close_with_reset", "listen", "listen_again", "make_reset", "reserve", "shut"]
+__all__ = ["WAITING", "close_with_reset", "listen", "listen_again", "make_reset", "pause_after", "reserve", "shut"]
 
 BACKLOG: Final = 512
 """How many connections may wait to be accepted: a test may start hundreds of clients at the same time."""
+
+WAITING: Final = BACKLOG + 1
+"""The largest number of connections that wait to be accepted: Linux lets one more than ``BACKLOG`` wait."""
+
+PAUSE: Final = 1.0
+"""Seconds until the next attempt to accept a connection after a lack of file descriptors or memory; the same as in
+asyncio (``ACCEPT_RETRY_DELAY``). The connection stays in the backlog, so without a pause a server's loop would not wait
+at all."""
+
+_NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""The errors of ``accept`` if no file descriptor or no memory is left (accept(2))."""
+
+_log = logging.getLogger("wsclient.testing")
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 """``SO_LINGER`` with a time of 0: ``close()`` sends a RST (socket(7))."""
@@ -61,6 +76,28 @@ def listen_again(sock: socket.socket) -> None:
     # option have its port.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.listen(BACKLOG)
+
+
+def pause_after(error: OSError, server: str) -> float:
+    """How long a server must pause after an error of ``accept()``. A pause is logged.
+
+    Args:
+        error: the error.
+        server: the subject of the log's sentence: ``"A Replay"``.
+
+    Returns:
+        Seconds; 0 if there is no need for a pause, for example since the client has disconnected.
+    """
+    if error.errno not in _NO_RESOURCES:
+        return 0.0
+    _log.warning(
+        "%s can't accept a connection (%s). It tries again in %g s; raise the limit of open files (ulimit -n), or "
+        "close other files and sockets.",
+        server,
+        error,
+        PAUSE,
+    )
+    return PAUSE
 
 
 def shut(sock: socket.socket) -> None:

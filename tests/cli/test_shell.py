@@ -327,10 +327,12 @@ def test_a_transcript_that_is_closed_takes_any_number_of_messages_and_shows_none
 
 @pytest.fixture
 def converse(monkeypatch):
-    """``converse(url, **options)``: a conversation as on a terminal, connected, and the lines of its stderr."""
+    """``converse(url, **options)``: a conversation as on a terminal, and the lines of its stderr. It is connected, unless
+    ``waits`` is False.
+    """
     with contextlib.ExitStack() as stack:
 
-        def begin(url, **options):
+        def begin(url, *, waits=True, **options):
             commands = Commands(monkeypatch)
             output = Output("never")
             transcript = Transcript(output, has_marks=True)
@@ -339,7 +341,10 @@ def converse(monkeypatch):
                 Connection(**options), url, output, transcript, retry=0, has_waiting_threads=True
             )
             stack.callback(conversation.end)
-            conversation.start()
+            if waits:
+                conversation.start()
+            else:
+                conversation.begin(pytest.fail)
             return conversation, commands.err
 
         yield begin
@@ -388,6 +393,65 @@ def test_what_is_given_while_the_connection_is_lost_is_sent_on_the_next_one(serv
         lines.append(err.line())
     assert "* not connected now; the message is sent when the connection is open" in lines
     assert any(line.startswith("* the connection has ended (") for line in lines)
+
+
+@pytest.fixture
+def received_until(server):
+    """``received_until(conversation)``: what the server has received when the client is closed."""
+
+    def end(conversation):
+        conversation.close()
+        eventually(lambda: not server.connections)
+        return server.received
+
+    return end
+
+
+def test_a_subscription_before_the_first_connection_is_sent_on_it(server, converse, received_until):
+    server.stop()
+    conversation, _ = converse(server.url, waits=False, retry=FOREVER)
+    eventually(lambda: conversation.client.state is State.WAITING)
+    perform(conversation, parse('/sub {"op": "sub"}'))
+    server.start()
+    server.wait_for(1)
+    assert received_until(conversation) == ['{"op":"sub"}']
+
+
+def test_a_subscription_while_it_connects_again_is_sent_once(converse):
+    allowed = threading.Event()
+    allowed.set()
+
+    def wait(connection, request):
+        assert allowed.wait(LONG)
+
+    with Server(process_request=wait) as server:
+        conversation, err = converse(server.url, retry=FOREVER)
+        server.opened.get(timeout=LONG)
+        allowed.clear()
+        perform(conversation, parse("/reconnect"))
+        eventually(lambda: conversation.client.state is State.CONNECTING)
+        conversation.subscribe(5)
+        allowed.set()
+        while err.line() != "* connected again":
+            pass
+        server.wait_for(1)
+        conversation.post(6)
+        server.wait_for(2)
+        conversation.close()
+        eventually(lambda: not server.connections)
+        assert server.received == ["5", "6"]
+
+
+def test_a_subscription_is_sent_on_the_connection_after_a_close(server, converse, received_until):
+    conversation, _ = converse(server.url)
+    conversation.subscribe(5)
+    server.wait_for(1)
+    conversation.close()
+    with pytest.raises(wsclient.ClientClosed):
+        conversation.subscribe("too late, so it is not kept")
+    perform(conversation, parse("/reconnect"))
+    server.wait_for(2)
+    assert received_until(conversation) == ["5", "5"]
 
 
 def test_a_client_that_fails_shows_its_error(server, converse):

@@ -10,6 +10,7 @@ from wsclient.cli.pairs import id_names
 from wsclient.testing._replay.matching import ID_KEYS, Matcher, recorded
 from wsclient.testing._replay.playing import SEND, RecordedStep
 
+
 def compared(wanted, got, ids=ID_KEYS):
     return differences(recorded(wanted), recorded(got), ids)
 

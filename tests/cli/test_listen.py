@@ -261,7 +261,7 @@ def test_without_retries_it_ends_when_the_server_closes_the_connection(count, co
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGUSR1")
-@pytest.mark.parametrize(("count", "code"), [([], 0), (["-C", "2"], 5)])
+@pytest.mark.parametrize(("count", "code"), [([], 0), (["-C", "2"], 5), (["--subscribe", "5"], 5)])
 def test_messages_are_printed_although_the_connection_ends_before_the_command_knows_that_it_is_open(
     count, code, stage, capsys
 ):

@@ -327,8 +327,8 @@ def test_a_transcript_that_is_closed_takes_any_number_of_messages_and_shows_none
 
 @pytest.fixture
 def converse(monkeypatch):
-    """``converse(url, **options)``: a conversation as on a terminal, and the lines of its stderr. It is connected, unless
-    ``waits`` is False.
+    """``converse(url, **options)``: a conversation as on a terminal, and the lines of its stderr. It is
+    connected, unless ``waits`` is False.
     """
     with contextlib.ExitStack() as stack:
 

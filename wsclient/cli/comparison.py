@@ -114,7 +114,7 @@ def differences(wanted: Message, got: Message, ids: Sequence[str]) -> list[str]:
         ids: the members whose values may differ, of a message or of each message in a batch; see ``pairs.id_names``.
     """
     if not _are_json(wanted, got):
-        is_same = wanted.payload == got.payload
+        is_same = type(wanted.payload) is type(got.payload) and wanted.payload == got.payload
         return [] if is_same else [f"recorded {printable(str(wanted))}, now {printable(str(got))}"]
     found = list(_differences(wanted.value, got.value, _paths(ids)))
     phrases = [f"{path}: recorded {_shown(one)}, now {_shown(other)}" for path, one, other in found[:_MOST]]

@@ -73,8 +73,11 @@ def test_the_switch_interval_of_the_interpreter_is_as_before(capsys, server):
 
 
 def test_some_time_with_a_warm_up(capsys, server):
-    found = bench(capsys, server, "--data", "1", "-t", "0.2", "--warmup", "0.1", "-c", "1")
-    assert found["seconds"] == pytest.approx(0.2)
+    for seconds in (0.2, 2, 20):  # until a reply is in time
+        found = bench(capsys, server, "--data", "1", "-t", str(seconds), "--warmup", str(seconds / 2), "-c", "1")
+        assert found["seconds"] == pytest.approx(seconds)
+        if found["requests"]:
+            break
     assert 0 < found["requests"] < len(server.received)
 
 

@@ -672,6 +672,26 @@ def test_a_subscription_is_sent_and_its_messages_are_printed(server, run_until_s
     assert (code, out) == (0, ['{"event": 1}'])
 
 
+def test_a_script_with_a_subscription_waits_for_further_messages(run):
+    at_end = threading.Event()
+
+    def tick(connection, message):
+        assert at_end.wait(LONG)
+        for number in range(3):
+            connection.send(str(number))
+            threading.Event().wait(0.03)
+        connection.close()
+
+    def script():
+        yield "/sub 5\n"
+        at_end.set()
+
+    with Server(tick) as server:
+        code, out, _ = run(script(), server.url, "--wait", str(LONG))
+    assert code == 5
+    assert out == ["0", "1", "2"][: len(out)]  # messages that arrive just before the end may not be shown
+
+
 def phoenix(connection, message):
     """Confirms a join, and sends an event of its channel."""
     join_ref, ref, topic, _, _ = json.loads(message)

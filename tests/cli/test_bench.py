@@ -62,7 +62,9 @@ def test_a_number_of_requests_on_some_connections(capsys, server):
     assert (found["errors"], found["unsent"], found["unanswered"], found["reconnects"]) == ({}, 0, 0, 0)
     assert 0 < found["latency_ms"]["min"] <= found["latency_ms"]["p50"] <= found["latency_ms"]["max"]
     assert sum(round(one["requests_per_second"] * found["seconds"]) for one in found["per_second"]) in (49, 50, 51)
-    assert server.opened.qsize() == 3
+    for _ in range(3):
+        server.opened.get(timeout=LONG)
+    assert server.opened.empty()
 
 
 def test_the_switch_interval_of_the_interpreter_is_as_before(capsys, server):
@@ -73,8 +75,11 @@ def test_the_switch_interval_of_the_interpreter_is_as_before(capsys, server):
 
 
 def test_some_time_with_a_warm_up(capsys, server):
-    found = bench(capsys, server, "--data", "1", "-t", "0.2", "--warmup", "0.1", "-c", "1")
-    assert found["seconds"] == pytest.approx(0.2)
+    for seconds in (0.2, 2, 20):  # until a reply is in time
+        found = bench(capsys, server, "--data", "1", "-t", str(seconds), "--warmup", str(seconds / 2), "-c", "1")
+        assert found["seconds"] == pytest.approx(seconds)
+        if found["requests"]:
+            break
     assert 0 < found["requests"] < len(server.received)
 
 
@@ -230,6 +235,7 @@ def test_a_request_that_can_not_be_sent_ends_its_connection(
     found = bench(capsys, server, *message, "-c", "1", *times, code=5)
     assert (found["requests"], found["errors"], found["unanswered"]) == (requests, errors, 0)
     assert found["connections_ended"] == 1
+    server.wait_for(2)
     assert len(server.received) == 2
 
 

@@ -295,6 +295,7 @@ def test_retry_limits_the_attempts(server, capsys):
         (["ws://x", "m", "a=1", "-d", "1"], "not both"),
         (["ws://x", "m", "a=1", "-d", "-"], "come from stdin"),
         (["ws://x", "m", "--key", "k.pem"], "--key needs --cert"),
+        (["ws://x", "m", "--key", "k.pem", "--ca", __file__], "--key needs --cert"),
         (["ws://x", "m", "--cert", __file__], "can't be used"),
         (["ws://x", "m", "--ca", __file__], f"--ca {__file__} can't be used"),
     ],
@@ -432,10 +433,14 @@ def test_protocols_that_log_in_get_their_secret(name, options, environment, caps
     assert capsys.readouterr().out
 
 
-def test_a_protocol_of_the_user_is_imported(server, capsys, tmp_path, monkeypatch):
-    (tmp_path / "my_protocol.py").write_text("import wsclient\nclass Mine(wsclient.JsonRpc): pass\n")
+@pytest.mark.parametrize("line", ["", "import os; os.chdir('/')", "import sys; del sys.path[0]"])
+def test_a_protocol_of_the_user_is_imported(server, capsys, tmp_path, monkeypatch, line):
+    (tmp_path / "my_protocol.py").write_text(f"import wsclient\n{line}\nclass Mine(wsclient.JsonRpc): pass\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_protocol", raising=False)
+    before = sys.path[:]
     assert main(["call", "--protocol", "my_protocol:Mine", server.url, "echo", "a:=1"]) == 0
+    assert sys.path == before
     assert capsys.readouterr().out == '{"a": 1}\n'
 
 

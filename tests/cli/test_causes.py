@@ -14,14 +14,15 @@ REFUSED = OSError(errno.ECONNREFUSED, "refused")
 NO_ROUTE = OSError(errno.ENETUNREACH, "unreachable")
 
 
-def certificate(subject, issuer, *names, days=9):
-    """A certificate that ends in so many days."""
-    return Certificate(subject, issuer, names, NOW - timedelta(99), NOW + timedelta(days))
+def certificate(subject, issuer, *names, days=9, starts=-99):
+    """A certificate that begins and ends in so many days."""
+    return Certificate(subject, issuer, names, NOW + timedelta(starts), NOW + timedelta(days), subject == issuer)
 
 
 LEAF = certificate("CN=leaf", "CN=middle", "a.test")
 MIDDLE = certificate("CN=middle", "CN=root")
 ROOT = certificate("CN=root", "CN=root")
+EARLY = certificate("CN=middle", "CN=root", starts=1)
 OLD = certificate("CN=middle", "CN=root", days=-9)
 
 
@@ -43,6 +44,8 @@ def test_addresses_that_do_not_accept(errors, cause):
     [
         (62, [certificate("CN=leaf", "CN=middle")], "it is valid for no name at all; correct the URL"),
         (10, [LEAF, OLD], "the CA certificate 'CN=middle' expired on "),
+        (9, [LEAF, EARLY], "the CA certificate 'CN=middle' is not valid before "),
+        (9, [EARLY, MIDDLE], "the certificate is not valid before "),
         (18, [LEAF], "the certificate of 'CN=leaf' is self-signed"),
         (21, [ROOT], "the certificate of 'CN=root' is self-signed"),
         (19, [LEAF, MIDDLE, ROOT], "the root CA 'CN=root' is not trusted here"),

@@ -5,6 +5,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from wsclient.cli.certificates import Certificate, decode
 
@@ -16,7 +20,7 @@ def der_of(blob):
 
 
 def named(*names):
-    return Certificate("CN=a", "CN=b", names, NOW, NOW + timedelta(days=3, hours=1))
+    return Certificate("CN=a", "CN=b", names, NOW, NOW + timedelta(days=3, hours=1), False)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,15 @@ def test_the_fields_of_a_certificate(issued):
 
 def test_the_certificate_of_a_root_authority_is_self_signed():
     assert decode(der_of(trustme.CA().cert_pem)).is_self_signed
+
+
+def test_names_that_differ_only_in_attributes_that_are_not_shown_are_two_names():
+    key = ec.generate_private_key(ec.SECP256R1())
+    one, other = (x509.Name([x509.NameAttribute(NameOID.LOCALITY_NAME, town)]) for town in ("Bern", "Basel"))
+    builder = x509.CertificateBuilder(one, other, key.public_key(), 1, NOW, NOW + timedelta(1))
+    decoded = decode(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER))
+    assert decoded.subject == decoded.issuer == ""
+    assert not decoded.is_self_signed
 
 
 def test_data_that_is_no_certificate_raises_a_value_error(issued):

@@ -6,14 +6,13 @@ import pytest
 
 from wsclient._recording.redaction import REDACTED, Redactor
 from wsclient.cli.comparison import Expected, differences, with_secrets
+from wsclient.cli.pairs import id_names
 from wsclient.testing._replay.matching import ID_KEYS, Matcher, recorded
 from wsclient.testing._replay.playing import SEND, RecordedStep
 
-MATCHER = Matcher(Redactor())
 
-
-def compared(wanted, got):
-    return differences(recorded(wanted), recorded(got), ID_KEYS)
+def compared(wanted, got, ids=ID_KEYS):
+    return differences(recorded(wanted), recorded(got), ids)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +25,9 @@ def compared(wanted, got):
         ("[1]", "[1,2]", ["1: recorded missing, now 2"]),
         ('[{"id":1,"a":1}]', '[{"id":2,"a":true}]', ["0.a: recorded 1, now true"]),
         ('{"a":{"id":1}}', '{"a":{"id":2}}', ["a.id: recorded 1, now 2"]),
+        ('{"5":{"id":1}}', '{"5":{"id":2}}', ["5.id: recorded 1, now 2"]),
+        ('[[{"id":1}]]', '[[{"id":2}]]', ["0.0.id: recorded 1, now 2"]),
+        ("same", "same", []),
         ("1", "2", ["the message: recorded 1, now 2"]),
         ("hello", "hallo", ["recorded hello, now hallo"]),
         (b"\0", b"\1", ["recorded b'\\x00', now b'\\x01'"]),
@@ -45,9 +47,37 @@ def test_a_difference_cannot_control_the_terminal():
     assert "\x1b" not in "".join(compared('{"a":1}', json.dumps({"a": "\x1b[2J"})) + compared("x", "\x1b[2J"))
 
 
-def expecting(*messages):
+@pytest.mark.parametrize(
+    ("protocol", "wanted", "got"),
+    [
+        ("obs", '{"op":7,"d":{"requestId":"a","n":1}}', '{"op":7,"d":{"requestId":"b","n":1}}'),
+        (
+            "jupyter",
+            '{"header":{"msg_id":"a"},"parent_header":{"msg_id":"b"}}',
+            '{"header":{"msg_id":"c"},"parent_header":{"msg_id":"b"}}',
+        ),
+        ("id=a.b", '[{"a":{"b":1}}]', '[{"a":{"b":2}}]'),
+    ],
+)
+def test_ids_in_inner_objects_may_differ(protocol, wanted, got):
+    ids = id_names(protocol)
+    assert compared(wanted, got, ids) == []
+    assert len(compared(wanted, got)) == 1
+    step, phrases = expecting('{"x":1}', wanted, ids=ids).take(got)
+    assert (step.line, phrases) == (1, [])
+
+
+def test_a_reply_is_assigned_by_its_id_in_an_inner_object():
+    replies = [f'{{"op":7,"d":{{"requestId":"{name}","n":"{name}"}}}}' for name in "ab"]
+    expected = expecting(*replies, ids=id_names("obs"))
+    changed = replies[1].replace('"n":"b"', '"n":"c"')
+    assert expected.take(changed)[1] == ['d.n: recorded "b", now "c"']
+    assert expected.take(replies[0])[1] == []
+
+
+def expecting(*messages, ids=ID_KEYS):
     steps = [RecordedStep(SEND, 0.0, line, recorded(message)) for line, message in enumerate(messages)]
-    return Expected(steps, MATCHER, ID_KEYS)
+    return Expected(steps, Matcher(Redactor(), ids), ids)
 
 
 def test_a_reply_is_compared_with_the_recorded_one_of_its_id():

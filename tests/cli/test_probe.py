@@ -599,6 +599,15 @@ def test_a_redirect_to_another_server_is_followed_without_secrets(probe, stage, 
     assert server.opened.get(timeout=LONG).request.headers.get("X-Api-Key") is None
 
 
+def test_a_redirect_to_another_server_is_followed_without_a_log_in(probe, stage, monkeypatch):
+    monkeypatch.setenv("HASS_TOKEN", "hush")
+    home = Home("hush")
+    with running(home.handle) as url, stage(redirect(url)) as raw:
+        code, _ = probe(raw.url, "--protocol", "ha")
+    assert code == 0
+    assert "hush" not in home.tokens
+
+
 def test_a_redirect_to_the_same_server_keeps_the_headers(probe, stage):
     with stage(redirect("/there"), respond("404 Not Found")) as raw:
         report = failed(probe(raw.url, "-H", "X-Api-Key: hush"), "upgrade", "at the path '/there'")

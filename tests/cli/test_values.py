@@ -122,6 +122,7 @@ def test_lines_are_messages_and_the_error_has_the_number_of_the_line():
         ("a=b=c", {"a": "b=c"}, True),
         ("a=b", '{"a": "b"}', True),
         ("a=b", "{not json", False),
+        (f"a={'[' * 200_000}", {"a": "[" * 200_000}, True),
     ],
 )
 def test_a_condition_compares_a_member(text, message, accepted):

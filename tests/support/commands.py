@@ -13,7 +13,7 @@ from wsclient.cli import main
 
 from . import LONG
 
-__all__ = ["Commands", "FullDisk", "Lines"]
+__all__ = ["Commands", "FullDisk", "Lines", "Script"]
 
 
 class Lines:
@@ -42,6 +42,16 @@ class Lines:
     def rest(self):
         """The lines that were not read."""
         return [self._lines.get_nowait() for _ in range(self._lines.qsize())]
+
+
+class Script(io.TextIOBase):
+    """A stdin whose lines come from a generator, which may wait."""
+
+    def __init__(self, lines):
+        self._lines = lines
+
+    def __iter__(self):
+        return iter(self._lines)
 
 
 class FullDisk(io.StringIO):

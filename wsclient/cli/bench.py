@@ -73,7 +73,8 @@ Examples:
   wsclient bench localhost:8765 --call add a:=1 b:=2 -t 30 --warmup 5 --svg out.svg
 
 \b
-Without --call and --protocol, the next message that arrives on a connection is the reply to a message.
+Without --call and --protocol, each message that arrives on a connection is the reply to the
+oldest message that has none yet.
 With --rate, a latency is counted from the time at which the request was due, not from when it was sent.
 """
 

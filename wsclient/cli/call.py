@@ -46,8 +46,10 @@ Examples:
 @click.option("-d", "--data", metavar="JSON|@FILE|-", help="The message or, with METHOD, its parameters; -: stdin.")
 @click.option("--until", type=Condition, metavar="NAME=VALUE", help="Skip replies before the first with this value.")
 @click.option("--all", "every", is_flag=True, help="Print every reply of a request that has several.")
-@click.option("--unordered", is_flag=True, help="Print replies as they come, with the index of their line.")
-@click.option("--raw", is_flag=True, help="Print received text and bytes unchanged; of replies, only bytes.")
+@click.option("--unordered", is_flag=True, help="Print replies as they come, with the index of their request, from 0.")
+@click.option(
+    "--raw", is_flag=True, help="Print received text and bytes unchanged; with METHOD or --protocol, only bytes."
+)
 def command(
     connection: Connection,
     url: str | None,

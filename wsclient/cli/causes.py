@@ -180,10 +180,13 @@ def of_certificate(code: int, host: str, chain: Sequence[Certificate]) -> str:
         return f"the certificate does not match {host!r}: it is valid for {names}; correct the URL, or --server-name."
     if code == 10:
         ended = next((one for one in chain if one.not_after < now), leaf)
-        which = "the certificate" if ended is leaf else f"the CA certificate {ended.subject!r}"
+        which = _which(ended, leaf)
         return f"{which} expired on {ended.not_after:%Y-%m-%d}; renew it, or correct the clock of this machine."
     if code == 9:
-        return f"the certificate is not valid before {leaf.not_before:%Y-%m-%d}; check the clock of this machine."
+        early = next((one for one in chain if one.not_before > now), leaf)
+        return (
+            f"{_which(early, leaf)} is not valid before {early.not_before:%Y-%m-%d}; check the clock of this machine."
+        )
     if code == 18 or (len(chain) == 1 and leaf.is_self_signed):
         return f"the certificate of {leaf.subject!r} is self-signed; pass it with --ca FILE if it is the right one."
     if code == 19:
@@ -194,6 +197,10 @@ def of_certificate(code: int, host: str, chain: Sequence[Certificate]) -> str:
             " CA, let the server send its whole chain."
         )
     return ""
+
+
+def _which(certificate: Certificate, leaf: Certificate) -> str:
+    return "the certificate" if certificate is leaf else f"the CA certificate {certificate.subject!r}"
 
 
 # --- the upgrade ------------------------------------------------------------------------------------------------------

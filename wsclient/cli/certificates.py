@@ -33,6 +33,7 @@ class Certificate:
         subject, issuer: such as ``"CN=example.org, O=Example"``; empty if the name has none of the usual attributes.
         names: the DNS names and IP addresses that it is valid for.
         not_before, not_after: when it is valid.
+        is_self_signed: whether it names itself as its issuer; all attributes of the two names are compared.
     """
 
     subject: str
@@ -40,11 +41,7 @@ class Certificate:
     names: tuple[str, ...]
     not_before: datetime
     not_after: datetime
-
-    @property
-    def is_self_signed(self) -> bool:
-        """Whether it names itself as its issuer."""
-        return self.subject == self.issuer
+    is_self_signed: bool
 
     def days_left(self, now: datetime) -> int:
         """Whole days until its end; negative after it."""
@@ -88,6 +85,7 @@ def decode(der: bytes) -> Certificate:
         tuple(valid_for),
         found.not_valid_before_utc,
         found.not_valid_after_utc,
+        found.subject == found.issuer,
     )
 
 

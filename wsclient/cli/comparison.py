@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .._errors import printable
 from .._recording.redaction import REDACTED, normal
 from ..testing._replay.matching import ABSENT, Matcher, Message, same
+from .pairs import ids_of
 
 if TYPE_CHECKING:
     from ..testing._replay.playing import RecordedStep
@@ -40,13 +41,14 @@ class Expected:
     Args:
         messages: the recorded messages.
         matcher: compares.
-        ids: the members that contain ids.
+        ids: the members that contain ids, see ``pairs.id_names``.
     """
 
     def __init__(self, messages: Iterable[RecordedStep], matcher: Matcher, ids: Sequence[str]) -> None:
         self._left = [(step, matcher.read(step.message.payload)) for step in messages]
         self._matcher = matcher
         self._ids = ids
+        self._paths = _paths(ids)
 
     def __len__(self) -> int:
         return len(self._left)
@@ -70,8 +72,6 @@ class Expected:
         if found is None:
             return None, [f"the recording has no such message: {printable(str(got))}"]
         step, wanted = self._left.pop(found)
-        if self._matcher.same_but_ids(wanted, got):
-            return step, []
         return step, differences(wanted, got, self._ids)
 
     def give_up(self, steps: Iterable[RecordedStep]) -> None:
@@ -80,16 +80,25 @@ class Expected:
         self._left = [(step, message) for step, message in self._left if step.line not in lines]
 
     def _find(self, got: Message) -> int | None:
-        ids = set(self._matcher.ids_of(got.value))
-        with_id = [n for n, (_, one) in enumerate(self._left) if ids.intersection(self._matcher.ids_of(one.value))]
+        ids = set(ids_of(got.value, self._ids))
+        with_id = [n for n, (_, one) in enumerate(self._left) if ids.intersection(ids_of(one.value, self._ids))]
         for numbers in (with_id, range(len(self._left))):
-            for is_similar in (self._matcher.same_but_ids, self._matcher.alike, _are_of_same_type):
+            for is_similar in (self._are_same_but_ids, self._matcher.alike, _are_of_same_type):
                 for number in numbers:
                     if is_similar(self._left[number][1], got):
                         return number
             if with_id:
                 return with_id[0]
         return None
+
+    def _are_same_but_ids(self, wanted: Message, got: Message) -> bool:
+        return self._matcher.same(wanted, got) or (
+            _are_json(wanted, got) and next(_differences(wanted.value, got.value, self._paths), None) is None
+        )
+
+
+def _are_json(wanted: Message, got: Message) -> bool:
+    return type(wanted.payload) is type(got.payload) and wanted.value is not ABSENT and got.value is not ABSENT
 
 
 def _are_of_same_type(wanted: Message, got: Message) -> bool:
@@ -102,13 +111,15 @@ def differences(wanted: Message, got: Message, ids: Sequence[str]) -> list[str]:
     Args:
         wanted: the recorded message.
         got: the message that is received now.
-        ids: members whose values may differ, at the top of a message, or of a message in a batch.
+        ids: the members whose values may differ, of a message or of each message in a batch; see ``pairs.id_names``.
     """
-    if type(wanted.payload) is not type(got.payload) or wanted.value is ABSENT or got.value is ABSENT:
-        return [f"recorded {printable(str(wanted))}, now {printable(str(got))}"]
-    found = list(_differences(wanted.value, got.value, frozenset(ids)))
+    if not _are_json(wanted, got):
+        is_same = type(wanted.payload) is type(got.payload) and wanted.payload == got.payload
+        return [] if is_same else [f"recorded {printable(str(wanted))}, now {printable(str(got))}"]
+    found = list(_differences(wanted.value, got.value, _paths(ids)))
+    phrases = [f"{path}: recorded {_shown(one)}, now {_shown(other)}" for path, one, other in found[:_MOST]]
     more = len(found) - _MOST
-    return [*found[:_MOST], f"{more} more members differ"] if more > 0 else found
+    return [*phrases, f"{more} more members differ"] if more > 0 else phrases
 
 
 def with_secrets(payload: str | bytes, values: Mapping[str, Any]) -> tuple[str | bytes, list[str]]:
@@ -144,22 +155,24 @@ def with_secrets(payload: str | bytes, values: Mapping[str, Any]) -> tuple[str |
     return "".join([*pieces, payload[done:]]), missing
 
 
-def _differences(wanted: Any, got: Any, ids: frozenset[str]) -> Iterator[str]:
-    waiting = [("", wanted, got)]  # no recursion, since a peer may nest a message to any depth
-    while waiting:
+def _paths(ids: Iterable[str]) -> frozenset[tuple[str, ...]]:
+    return frozenset(tuple(name.split(".")) for name in ids)
+
+
+def _differences(wanted: Any, got: Any, ids: frozenset[tuple[str, ...]]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the path of each member that differs, the recorded value, and the value that is received now."""
+    first = 1 if isinstance(wanted, list) else 0  # in a batch, a path begins with the index of the message
+    waiting: list[tuple[tuple[str, ...], Any, Any]] = [((), wanted, got)]
+    while waiting:  # no recursion, since a peer may nest a message to any depth
         path, one, other = waiting.pop()
         if isinstance(one, dict) and isinstance(other, dict):
-            skipped = ids if not path or path.isdecimal() else frozenset()
-            names = [name for name in {**one, **other} if name not in skipped]
-            for name in reversed(names):
-                inner = f"{path}.{name}" if path else name
-                waiting.append((inner, one.get(name, ABSENT), other.get(name, ABSENT)))
+            names = [name for name in {**one, **other} if (*path[first:], name) not in ids]
+            waiting += [((*path, name), one.get(name, ABSENT), other.get(name, ABSENT)) for name in reversed(names)]
         elif isinstance(one, list) and isinstance(other, list):
-            for index in reversed(range(max(len(one), len(other)))):
-                inner = f"{path}.{index}" if path else str(index)
-                waiting.append((inner, _at(one, index), _at(other, index)))
+            indexes = reversed(range(max(len(one), len(other))))
+            waiting += [((*path, str(index)), _at(one, index), _at(other, index)) for index in indexes]
         elif one is ABSENT or other is ABSENT or not same(one, other):
-            yield f"{path or 'the message'}: recorded {_shown(one)}, now {_shown(other)}"
+            yield ".".join(path) or "the message", one, other
 
 
 def _at(values: list[Any], index: int) -> Any:

@@ -98,7 +98,9 @@ class _Reply:
     metavar="NAME=VALUE=JSON",
     help="Send JSON for each message with this value; repeatable.",
 )
-@click.option("--raw", is_flag=True, help="Print received text and bytes unchanged; with --protocol, only bytes.")
+@click.option(
+    "--raw", is_flag=True, help="Print received text and bytes unchanged; with --protocol or --subscribe, only bytes."
+)
 def command(
     connection: Connection,
     url: str | None,
@@ -146,10 +148,15 @@ def command(
         client.start(wait)
     end = None if wait is None else time.monotonic() + wait
     try:
-        for request in requests:
-            stream = on_open.subscribe(client, request, end)
-            if stream is not None:
-                listener.add(stream, is_subscription=True)
+        try:
+            for request in requests:
+                stream = on_open.subscribe(client, request, end)
+                if stream is not None:
+                    listener.add(stream, is_subscription=True)
+        except (ClientClosed, ConnectionLost):  # before it is raised, the messages that were received are printed
+            client.close(timeout=CLOSE_TIMEOUT)  # so that the streams end
+            listener.run(end)
+            raise
         return listener.run(end)
     finally:
         client.close(timeout=CLOSE_TIMEOUT)

@@ -295,9 +295,9 @@ class Connection:
         return None if self.token_cmd is None else functools.partial(run_for_secret, self.token_cmd)
 
     def _ssl_context(self) -> ssl.SSLContext | None:
+        if self.key and not self.cert:
+            raise CommandError("--key needs --cert, the certificate of this key.")
         if not (self.insecure or self.ca or self.cert):
-            if self.key:
-                raise CommandError("--key needs --cert, the certificate of this key.")
             return None
         try:
             context = ssl.create_default_context(cafile=_readable(self.ca, "--ca"))

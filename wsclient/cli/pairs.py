@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from .._recording.format import RECEIVED, SENT
 from ..testing._replay.matching import ID_KEYS
 
-__all__ = ["Pair", "Pairs", "id_names"]
+__all__ = ["Pair", "Pairs", "id_names", "ids_of"]
 
 _MOST_WAITING: Final = 10_000
 """Requests of one connection that may wait for their replies. If there are more, the oldest one counts as not answered.
@@ -28,7 +28,7 @@ _FIFO: Final = "fifo"
 
 
 def id_names(protocol: str | None) -> tuple[str, ...]:
-    """Return the members that may contain an id.
+    """Return the members that may contain an id. A member of an inner object is a path such as ``d.requestId``.
 
     Args:
         protocol: the value of ``--protocol``.
@@ -80,7 +80,7 @@ class Pairs:
     """
 
     def __init__(self, protocol: str | None = None) -> None:
-        self._names = tuple(tuple(name.split(".")) for name in id_names(protocol))
+        self._names = id_names(protocol)
         self._in_order = protocol == _FIFO
         self._waiting: dict[int, OrderedDict[Any, _Request]] = {}
         self._numbers = 0
@@ -94,7 +94,7 @@ class Pairs:
 
     def has_id(self, message: Any) -> bool:
         """Whether the reply to a message can be found."""
-        return self._in_order or bool(_ids(message, self._names))
+        return self._in_order or bool(ids_of(message, self._names))
 
     def add(self, connection: int, direction: str, at: float, message: Any) -> list[Pair]:
         """Add the next message.
@@ -111,7 +111,7 @@ class Pairs:
         waiting = self._waiting.setdefault(connection, OrderedDict())
         if self._in_order:
             return self._next_in_order(waiting, direction, at, message)
-        ids = _ids(message, self._names)
+        ids = ids_of(message, self._names)
         other = RECEIVED if direction == SENT else SENT
         found = [waiting[other, one] for one in ids if (other, one) in waiting]
         is_call = _is_call(message)
@@ -179,15 +179,21 @@ def _is_answer(message: Any) -> bool:
     return "method" not in message and ("result" in message or "error" in message or message.get("type") == "complete")
 
 
-def _ids(message: Any, names: Iterable[tuple[str, ...]]) -> list[str | int]:
+def ids_of(message: Any, names: Iterable[str]) -> list[str | int]:
+    """Return the ids in a message, or in all messages of a batch.
+
+    Args:
+        message: the decoded JSON, or another message.
+        names: see ``id_names``.
+    """
     if isinstance(message, list) and len(message) > 1 and not isinstance(message[0], dict):
         found = [message[1]]
     else:
-        found = [_member(one, path) for one in (message if isinstance(message, list) else [message]) for path in names]
+        found = [_member(one, name) for one in (message if isinstance(message, list) else [message]) for name in names]
     return [one for one in found if isinstance(one, (str, int)) and not isinstance(one, bool)]
 
 
-def _member(message: Any, path: Iterable[str]) -> Any:
-    for part in path:
+def _member(message: Any, name: str) -> Any:
+    for part in name.split("."):
         message = message.get(part) if isinstance(message, dict) else None
     return message

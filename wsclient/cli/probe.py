@@ -21,6 +21,7 @@ from .diagnosis import Diagnosis, Failed, Finding, Round
 from .exits import CommandError, sentence_of
 from .options import ClientCommand, Connection
 from .phases import NetworkPhases
+from .protocols import may_log_in
 from .tracing import FramePrinter
 from .upgrade import Checks, Redirected, Tap
 
@@ -55,7 +56,7 @@ Examples:
     metavar="SECONDS",
     help="How long to wait for pings of the server (default: 0).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with every figure, in seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with all values; times are in seconds.")
 def command(connection: Connection, url: str | None, watch: float, as_json: bool) -> int:
     """Run the command."""
     url, more = connection.arguments(url)
@@ -126,6 +127,8 @@ def _follow(
     if is_same_origin:
         return found, connection
     no_secrets: dict[str, Any] = {"headers": {}, "auth": None, "token_cmd": None, "cert": None, "key": None}
+    if connection.protocol is not None and may_log_in(connection.protocol):
+        no_secrets["protocol"] = None
     return found, dataclasses.replace(connection, **no_secrets)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -13,7 +14,7 @@ from .. import protocols
 from ..protocols import Fifo, JsonId, Protocol
 from .exits import CommandError
 
-__all__ = ["NAMES", "UndecodedJson", "protocol_of", "uncorrelated"]
+__all__ = ["NAMES", "UndecodedJson", "may_log_in", "protocol_of", "uncorrelated"]
 
 _CLASSES: Final[Mapping[str, str]] = {
     "jsonrpc": "JsonRpc",
@@ -59,6 +60,15 @@ def _is_event(message: object) -> bool:
     return True
 
 
+def may_log_in(name: str) -> bool:
+    """Return whether a protocol sends a secret when a connection opens, or may do so because it is the user's own.
+
+    Args:
+        name: one of ``NAMES``.
+    """
+    return name in _SECRETS or ":" in name
+
+
 def protocol_of(name: str, secret: Callable[[], str] | None = None) -> Protocol:
     """Return a new protocol object.
 
@@ -90,7 +100,8 @@ def protocol_of(name: str, secret: Callable[[], str] | None = None) -> Protocol:
 
 def _imported(name: str) -> Protocol:
     module, _, attribute = name.partition(":")
-    sys.path.insert(0, os.getcwd())  # a module in the current folder, as with `python -m`
+    folder = os.getcwd()
+    sys.path.insert(0, folder)  # a module in the current folder, as with `python -m`
     try:
         found = importlib.import_module(module)
         made: Any = found
@@ -99,7 +110,8 @@ def _imported(name: str) -> Protocol:
     except (ImportError, AttributeError) as error:
         raise CommandError(f"The protocol {name!r} can't be imported: {error}.") from error
     finally:
-        sys.path.remove(os.getcwd())
+        with contextlib.suppress(ValueError):  # the module has removed it
+            sys.path.remove(folder)
     made = made() if callable(made) else made
     if not isinstance(made, Protocol):
         raise CommandError(f"{name!r} is not a wsclient.Protocol, but {type(made).__name__}.")

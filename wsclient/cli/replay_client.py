@@ -247,7 +247,7 @@ class _Exchange:
                     self._report.sent += 1
                     self._step_at, self._recorded_at = time.monotonic(), step.at
             self._await(None)
-            self._end(client, step)
+            self._end(step)
         except WebSocketClientError:
             self._check_end(client, step)
 
@@ -281,7 +281,7 @@ class _Exchange:
             self._report.differ(self._number, None if step is None else step.line, phrase)
         return True
 
-    def _end(self, client: Client, last: RecordedStep | None) -> None:
+    def _end(self, last: RecordedStep | None) -> None:
         """Wait for the end of the connection, if the server closed it in the recording. Otherwise read further messages
         for a short time.
         """

@@ -43,8 +43,9 @@ Talk to a server interactively. What is typed:
 Enter continues on the next line while a bracket is open; Alt-Enter (or Esc Enter) breaks a line. Tab completes
 commands, methods and keys that were seen. Ctrl-C clears the line; Ctrl-D or /quit ends.
 
-What is typed is stored in ~/.local/state/wsclient/history (in $XDG_STATE_HOME, on Windows in %LOCALAPPDATA%), which
-only you can read, except lines that begin with a space or contain a word such as password, token or secret.
+What is typed is stored in ~/.local/state/wsclient/history (in $XDG_STATE_HOME, on Windows in %LOCALAPPDATA%);
+only you can read this file. Lines that begin with a space or contain a word such as password, token or secret are not
+stored.
 
 If stdin is no terminal, its lines are a script: messages and replies are printed on stdout as they come, and --retry is
 0. A slash command waits for the replies to the requests before it. After the last line, the script waits for the

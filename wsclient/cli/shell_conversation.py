@@ -75,11 +75,13 @@ class Conversation:
         self.is_correlated = connection.protocol is not None
         self._make_client = partial(connection.client, url, output, retry=retry, level=logging.WARNING)
         self._has_waiting_threads = has_waiting_threads
-        # Guards `_requests`.
+        # Guards the four attributes below: the performing thread and the hook thread change them.
         self._lock = make_lock()
         self._requests = 0
-        self._subscribed: list[Any] = []  # requests that are sent again after each reconnect
         self._uncorrelated = 0
+        # Requests that `_opened` sends on each connection after that of this number; 0: also on the first one.
+        self._subscribed: list[tuple[Any, int]] = []
+        self._opened_count = 0  # connections of the present client for which `_opened` was called
         self._is_subscribed = False
         self._is_closing = False
         self.client = self._new_client()
@@ -120,6 +122,9 @@ class Conversation:
             ConnectError: all attempts failed; only without ``has_waiting_threads``.
         """
         self._is_closing = False
+        with self._lock:
+            self._subscribed = [(request, 0) for request, _ in self._subscribed]
+            self._opened_count = 0
         self.client = self._new_client()
         if self._has_waiting_threads:
             self.begin(self._not_opened)
@@ -144,6 +149,7 @@ class Conversation:
             protocol=JsonId(),  # without --protocol: for calls of methods; other messages stay unchanged
             record=self.recording,
             on_close=self._closed,
+            on_open=self._opened,
             on_reconnect=self._reconnected,
         )
         self._read(client.listen())
@@ -157,10 +163,16 @@ class Conversation:
         shown = ", ".join(str(part) for part in (initiator, code, reason) if part)
         self.transcript.note(f"* the connection has ended ({shown})")
 
+    def _opened(self, client: Client) -> None:
+        with self._lock:
+            self._opened_count += 1
+            requests = [request for request, sent_on in self._subscribed if sent_on < self._opened_count]
+        for request in requests:
+            self.post(request)
+
     def _reconnected(self, client: Client) -> None:
         self.transcript.note("* connected again")
-        for request in self._subscribed:
-            self.post(request)
+        self._opened(client)
 
     def _read(self, stream: Stream) -> None:
         """Show the messages of a stream until its end, on a thread of its own."""
@@ -199,7 +211,8 @@ class Conversation:
         """Send a message whose reply, if there is one, is an ordinary message."""
         self.transcript.sent(message)
         self.client.send(message)
-        self._uncorrelated += 1
+        with self._lock:
+            self._uncorrelated += 1
         self._warn_if_away()
 
     def request(self, message: Any) -> None:
@@ -218,22 +231,37 @@ class Conversation:
         self._warn_if_away()
 
     def subscribe(self, request: Any) -> None:
-        """Subscribe now, and again after each reconnect. The messages are shown like all others.
+        """Subscribe now, or when the connection is open, and again on each later connection. The messages are shown
+        like all others.
 
         Raises:
             Exception: the errors of ``Client.subscribe``.
         """
         self._is_subscribed = True
         if not (self.is_correlated and _marks_events(self.client.protocol, request)):
-            self._subscribed.append(request)
-            if self.client.state is not State.WAITING:  # after a loss, `_reconnected` sends it later
+            if self._must_send(request):
                 self.post(request)
+            else:
+                self._warn_if_away()
             return
         self.transcript.sent(request)
         began = time.monotonic()
         subscription = self.client.subscribe(request)
         self.transcript.note(f"* subscribed after {(time.monotonic() - began) * 1000:.1f} ms")
         self._read(subscription)
+
+    def _must_send(self, request: Any) -> bool:
+        """Store a request that ``_opened`` sends on each later connection, unless the client has ended.
+
+        Returns:
+            Whether to send the request now: to the present connection, or to show the error of a client that has ended.
+        """
+        with self._lock:
+            if self.is_over:
+                return True
+            is_open = self.client.state is State.OPEN
+            self._subscribed.append((request, self.client.stats.connections if is_open else 0))
+        return is_open
 
     def _warn_if_away(self) -> None:
         if self.client.state is not State.OPEN and not self.is_over:

@@ -65,7 +65,7 @@ class RecordingSwitch:
         """Begin to write a file; one that is being written is finished first.
 
         Raises:
-            OSError: the file can't be created.
+            OSError, ValueError: the file can't be created.
         """
         self._ask(self._start, path)
 
@@ -95,7 +95,7 @@ class RecordingSwitch:
     def _answer(self, answer: Future[Any], function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         try:
             answer.set_result(function(*arguments))
-        except OSError as error:
+        except Exception as error:  # such as a ValueError for a path with a NUL; the caller waits for the answer
             answer.set_exception(error)
 
     def _run(self) -> None:

@@ -112,7 +112,7 @@ class Transcript:
             A sentence for the user.
 
         Raises:
-            OSError: the file can't be written.
+            OSError, ValueError: the file can't be written.
         """
         answer: Future[str] = Future()
         self._jobs.put((self._save, (path, answer)))
@@ -187,7 +187,7 @@ class Transcript:
     def _save(self, path: str, answer: Future[str]) -> None:
         try:
             answer.set_result(self._kept.save(path))
-        except OSError as error:
+        except Exception as error:  # such as a ValueError for a path with a NUL; the caller waits for the answer
             answer.set_exception(error)
 
 

@@ -34,7 +34,8 @@ class Condition:
         self._path = name.split(".")
         self._accepted: list[Any] = [value]
         self._any_value = not value
-        with contextlib.suppress(ValueError):  # the value is not JSON, so only the text is accepted
+        # If the value is not JSON, or is nested too deeply, only the text is accepted.
+        with contextlib.suppress(ValueError, RecursionError):
             self._accepted.append(json.loads(value))
 
     def __call__(self, message: Any) -> bool:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import wsclient
-from wsclient import ConnectError, HandshakeError, ProxyError, TLSError
+from wsclient import ConnectError, HandshakeError, JsonId, ProxyError, TLSError
 from wsclient._network.connector import _BODY_TIMEOUT, Connector, _as_text
 from wsclient._network.options import NetworkOptions
 from wsclient._network.poller import READ
@@ -17,6 +17,7 @@ from wsclient._network.transport import TLSTransport, Transport
 from wsclient._options import MAX_REDIRECTS
 from wsclient._rfc6455.url import parse
 from wsclient._threads.commands import Interrupted
+from wsclient.protocols import GraphQLTransportWs, HomeAssistant, ObsWebSocket
 
 from ..support import LONG, SHORT, Server, eventually
 from ..support.http import basic
@@ -223,6 +224,30 @@ def test_a_subprotocol_that_may_be_a_secret_is_not_sent_to_another_origin(stage,
     with pytest.raises(HandshakeError, match="may be a secret") as caught:
         opening(server.url, subprotocols=("v4.channel.k8s.io", "base64url.bearer." + "t" * 40))
     assert not caught.value.retry
+
+
+@pytest.mark.parametrize(
+    ("protocol", "refuses"),
+    [
+        (HomeAssistant("hush"), True),
+        (ObsWebSocket("hush"), True),
+        (ObsWebSocket(), False),
+        (GraphQLTransportWs({"token": "hush"}), True),
+        (GraphQLTransportWs(), False),
+        (JsonId(), False),
+    ],
+    ids=["home assistant", "obs", "obs without a password", "graphql", "graphql without params", "no log-in"],
+)
+def test_a_protocol_that_logs_in_with_a_secret_follows_no_redirect_to_another_origin(stage, protocol, refuses):
+    other = stage(lambda peer: peer.upgrade().close())
+    here = stage(redirect("/here"), redirect(f"ws://127.0.0.1:{other.port}/"))
+    client = wsclient.Client(here.url, protocol=protocol, reconnect=None)
+    with contextlib.suppress(ConnectError):
+        client.start()
+    client.close()
+    assert len(other.peers) == (not refuses)
+    assert ("would send its token or password there" in str(client.last_error)) is refuses
+    assert len(here.peers) == 2
 
 
 def test_other_subprotocols_are_offered_after_every_redirect(stage, opening):

@@ -68,6 +68,7 @@ class Opener:
             watch,
             handshake.compression,
             settings.name,
+            sends_secret=context.protocol._has_secret,
         )
 
     def open(self, poller: Poller, protocol: Protocol) -> Connection:

@@ -77,7 +77,7 @@ class Connector:
     """
 
     __slots__ = ("_bare", "_compression", "_context", "_given", "_had_authorities", "_has_left_origin", "_lookups",
-                 "_options", "_subprotocols", "_watch", "sock")  # fmt: skip
+                 "_options", "_sends_secret", "_subprotocols", "_watch", "sock")  # fmt: skip
 
     def __init__(
         self,
@@ -86,6 +86,8 @@ class Connector:
         watch: Watch,
         compression: Deflate | None = None,
         name: str = "wsclient",
+        *,
+        sends_secret: bool = False,
     ) -> None:
         """
         Args:
@@ -94,11 +96,14 @@ class Connector:
             watch: waits for sockets.
             compression: the compression to offer; None for none.
             name: the client's name.
+            sends_secret: whether the message protocol sends a secret on each connection, so that no redirect to another
+                origin is followed.
         """
         self._options = options
         self._compression = compression
         self._given = options.sock  # a socket given by the caller is used for one connection
         self._subprotocols = subprotocols
+        self._sends_secret = sends_secret
         self._watch = watch
         self._lookups = Lookups(watch, name)
         self.sock: socket.socket | None = None
@@ -163,7 +168,8 @@ class Connector:
         """Return the target of a redirect, and the headers to send there.
 
         None of the caller's headers is sent to another origin, since any header may contain a secret. User and password
-        of the URL are not sent there either, nor is a client certificate.
+        of the URL are not sent there either, nor is a client certificate. If the message protocol would send a secret
+        there, or a subprotocol may be one, the redirect is not followed.
         """
         try:
             found = _url.redirected(target, _as_text(response.headers.get_all("Location")[0]))
@@ -171,6 +177,11 @@ class Connector:
             if not stays and any(map(handshake.may_be_secret, self._subprotocols)):
                 raise ValueError(
                     "It leads to another origin, and one of subprotocols= is so long that it may be a secret."
+                )
+            if not stays and self._sends_secret:
+                raise ValueError(
+                    "It leads to another origin, and the protocol would send its token or password there; give the URL "
+                    "of that server if you trust it."
                 )
             if isinstance(self._options.sock, socket.socket) or (self._options.sock is not None and not stays):
                 raise ValueError("The socket given as sock= is connected to one server only.")

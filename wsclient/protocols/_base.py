@@ -55,6 +55,7 @@ class Protocol:
     json: Any = _codec.JSON
 
     _binary = False  # whether JSON in binary messages is decoded
+    _has_secret = False  # whether ``on_session`` sends a secret, so that no redirect to another origin is followed
     _batches = False  # whether a list of requests may be sent as one message
     _max_batch = MAX_BATCH  # how many messages a payload may contain
     _decides_final = False  # whether ``final`` is overridden; set when a client is made for this object

@@ -33,6 +33,7 @@ class GraphQLTransportWs(Protocol):
 
     def __init__(self, params: Any | Callable[[], Any] = None) -> None:
         self._params = check_callable("params", params) if callable(params) else params
+        self._has_secret = params is not None  # it usually contains a token
         self._numbers = Numbers()
 
     def on_session(self, session: Session) -> None:

@@ -45,6 +45,8 @@ class HomeAssistant(Commands):
             thread for each connection.
     """
 
+    _has_secret = True
+
     def __init__(self, access_token: str | Callable[[], str]) -> None:
         if not isinstance(access_token, str) and not callable(access_token):
             kind = type(access_token).__name__

@@ -68,6 +68,7 @@ class ObsWebSocket(Commands):
             raise ValueError(f"events must be a bit mask, so at least 0, not {events}.")
         super().__init__(("d", "requestId"), ids=str, method=("d", "requestType"))
         self._password = password
+        self._has_secret = password is not None
         self._events = events
 
     @staticmethod

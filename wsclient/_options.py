@@ -240,9 +240,9 @@ class Quiet:
             True if the message counts. It is called on the I/O thread, so it must be short. By default each of these
             messages counts.
         active: called when ``after`` seconds have passed, on the I/O thread. Returns False if no messages are expected
-            now, for example because a market is closed; then the ``after`` seconds are counted again from 0. The first
-            time that it returns True after that, they are counted again from 0 too, since messages were expected during
-            only a part of them.
+            now, for example because a market is closed; then the ``after`` seconds are counted again from 0. When it
+            first returns True after that, the count begins again from 0 once more: messages may have been expected
+            during only a part of the counted time.
         action: ``"reconnect"`` replaces the connection; ``"report"`` only calls ``on_quiet``, once until the next
             message that counts.
 
@@ -286,7 +286,7 @@ class Renew:
     two messages, and the first one is closed when its requests are answered.
 
     A *trigger* is the event that makes a renewal due: the time of ``every`` or ``before_expiry`` has come, ``on`` has
-    returned True or a URL, or ``client.renew()`` was called.
+    returned True or a URL, the connection is quiet (see ``Quiet``), or ``client.renew()`` was called.
 
     A ``Renew`` can be pickled if its functions can be pickled.
 
@@ -294,15 +294,15 @@ class Renew:
         every: seconds after the opening of a connection at which it is renewed; None for never.
         before_expiry: seconds between the renewal and the expiry of the value that ``url`` or ``headers`` returned (see
             ``Expiring``). Half of ``expires_in`` is used instead if it is less.
-        on: called with each message that answers no request, or only one with ``match=``. It is for servers that
-            announce that they will close the connection. If it returns True, the connection is renewed. If it returns a
-            URL, the connection is renewed, and the first attempt uses this URL. It is called on the I/O thread, so it
-            must be short.
+        on: called with each message that answers no request. A message that a ``match=`` function accepts as a reply is
+            passed to it too. ``on`` is for servers that announce that they will close the connection. If it returns
+            True, the connection is renewed. If it returns a URL, the connection is renewed, and the first attempt uses
+            this URL. It is called on the I/O thread, so it must be short.
         when: returns whether this is a good moment for a renewal. After a trigger it is called at most once a second;
             the renewal begins when it returns True, or after ``latest``. It is called on the I/O thread, so it must be
             short. If it raises, this is logged once, and counts as True.
-        latest: seconds after the trigger at which the renewal begins in any case. With None, it begins at the expiry
-            or, if nothing expires, after 60 s.
+        latest: longest wait for ``when`` to return True, in seconds from the trigger; after this wait the renewal
+            begins in any case. With None, the wait ends at the expiry or, if nothing expires, after 60 s.
         overlap: longest time in seconds for which the replaced connection is still served. 0 is for servers that permit
             one connection only: the present connection is closed before the new one is opened. It is closed when its
             requests are answered, or ``latest`` seconds after the trigger if that is sooner. While these replies are

@@ -154,7 +154,10 @@ def test_a_tls_handshake_that_begins_after_the_end_reports_no_error(monkeypatch)
         handshake(sock, *args)
 
     monkeypatch.setattr(ssl.SSLSocket, "do_handshake", late)
-    with RawServer(tls=True) as raw, socket.create_connection(("127.0.0.1", raw.port), LONG) as client:
+    client = socket.socket()
+    client.settimeout(LONG)
+    with client, RawServer(tls=True) as raw:
+        client.connect(("127.0.0.1", raw.port))
         assert begun.wait(LONG)
         raw.close()
 

@@ -480,8 +480,8 @@ class Client:
         The proof is a pong of the peer's WebSocket layer; the peer's program may not have read the messages yet.
 
         Raises:
-            ConnectionLost: the connection ended during the wait. If a renewal replaces it, this error is not raised;
-                the call then waits for both connections.
+            ConnectionLost: the connection ended during the wait. A renewal alone does not raise this error: the call
+                then waits for both connections, and raises it only if one of them ends without its proof.
             FlushTimeout: ``timeout`` seconds have passed. It is a ``RequestTimeout``.
             ClientClosed: the client is not running.
             WouldDeadlock: called on the I/O thread.

@@ -52,8 +52,9 @@ class Opener:
             context: the client.
             watch: the waits of the I/O thread.
             renewal: may contain the URL of the next attempt.
-            heard: if ``Renew.on`` is given: called with the number of a connection and each message on it that answers
-                no request, or only one with ``match=``.
+            heard: if ``Renew.on`` is given: called with the number of a connection and each message on it that does not
+                answer a request in flight by its id or by the order of replies. A request with ``match=`` may still
+                accept the message.
         """
         settings = context.settings
         handshake = settings.handshake

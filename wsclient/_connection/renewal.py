@@ -72,7 +72,7 @@ class Event(enum.Enum):
     CANCELLED = enum.auto()
     """``reconnect()``, ``close()`` or ``drain()`` was called."""
     OPENED = enum.auto()
-    """A connection opened without a renewal: the first one, or one after a loss."""
+    """A connection opened while there was no other: the first, one after a loss, or the next with ``overlap=0``."""
     LOST = enum.auto()
     """The present connection has ended. An attempt that runs continues as a reconnect."""
 

@@ -169,9 +169,10 @@ class ServedConnections:
         now = time.monotonic()
         if any(one.over for one in connections):
             at = now
-        # Store the exact end of this wait: `plan` has stored the end for one connection, which may be later. Before its
-        # next wait, this thread may call `wake_by` with the time at which that wait ends anyway
-        # (`Writer.continue_later`). With a later time stored here, it would wake itself again and again.
+        # Store the exact end of this wait: `plan` has stored the end for one connection only, which may be later. After
+        # the wait, this thread itself may call `wake_by` with the time of the next token (`Writer.continue_later`). If
+        # the stored time is later, `wake_by` wakes this thread, so its next wait ends at once, and so does each
+        # further wait until that time.
         self._context.commands.sleeps_until = at
         assert self.poller is not None
         try:

@@ -166,7 +166,7 @@ class ConnectionSession(Session):
                     raise TimeoutError(f"session.recv() got no message within {timeout} s.")
         finally:
             self._is_waiting = False
-        return early_messages.take().message  # also if it was received before the end of the connection
+        return early_messages.take().message  # also if the connection has ended since then
 
     # --- called by `set_up`, and checks ------------------------------------------------------------------------------
 

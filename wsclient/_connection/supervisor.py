@@ -264,7 +264,7 @@ class Supervisor:
                 "open, close some, or raise the limit of the process.",
                 last=error,
             ) from error
-        self._announced = None  # in an attempt that failed, which had the same connection number
+        self._announced = None  # forget an announcement in a failed attempt, which had the same connection number
         # No user code runs between the upgrade and this assignment: `abort()` finds an upgraded connection only here.
         self._served.present = connection = self._opener.open(poller, self._context.protocol)
         return connection.opened.transport.sock
@@ -381,7 +381,7 @@ class Supervisor:
         present.writer.wait_for_writer()  # see `share_ids`
         protocol = copy.copy(context.protocol)
         assert served.poller is not None
-        self._announced = None  # in an attempt that failed, which had the same connection number
+        self._announced = None  # forget an announcement in a failed attempt, which had the same connection number
         served.candidate = candidate = self._opener.open(served.poller, protocol)
         protocol.reset()
         candidate.take_early()

@@ -274,8 +274,8 @@ class Connector:
             if proxy is not None:
                 self._tunnel(transport, proxy, target, deadline)
             if target.secure and not isinstance(sock, ssl.SSLSocket):
-                # `start_tls` moves the descriptor to a TLS socket. During the handshake the I/O thread waits for that
-                # socket, so a forked child closes it as a socket of these waits (`Supervisor.sockets`).
+                # `start_tls` moves the descriptor to a new TLS socket, and waits for that socket during the handshake.
+                # A forked child closes it too: `Supervisor.sockets` contains the sockets of the last wait.
                 self.sock = None
                 transport = TLSTransport(
                     tls.start_tls(sock, self._name(target), self._server_tls(), self._watch, deadline)

@@ -115,7 +115,7 @@ class Hooks:
         """Return the function of a hook; None if there is none."""
         return self._table.get(name)
 
-    # --- posting: any thread ---------------------------------------------------------------------------------------
+    # --- posting: any thread, except where a docstring says otherwise ----------------------------------------------
 
     def post(self, name: str, *args: Any, connection_number: int | None = None) -> None:
         """Call a hook on the hook thread, if the user has set this hook.
@@ -132,7 +132,7 @@ class Hooks:
             self._add((name, hook, args))
 
     def post_message(self, message: Any, size: int, must_keep_reading: bool) -> None:
-        """Call ``on_message`` on the hook thread, within the limits of the queue."""
+        """Call ``on_message`` on the hook thread, within the limits of the queue. I/O thread only."""
         hook = self._table.get("on_message")
         if hook is None:
             return
@@ -156,7 +156,7 @@ class Hooks:
         key: Hashable,
         must_keep_reading: bool,
     ) -> Put:
-        """Call a function on the hook thread, within the limits of the queue.
+        """Call a function on the hook thread, within the limits of the queue. I/O thread only.
 
         Args:
             what: its name, for the log.

@@ -123,8 +123,8 @@ class Stream(Iterator[Any]):
         self._inbox.end(discard=True)
 
     def _get_before_reply(self, deadline: Deadline) -> Any:
-        """Return the next item as ``Inbox.get`` does. If the deadline of the first reply passes, end the stream, since
-        the I/O thread may be busy in the user's code.
+        """Return the next item as ``Inbox.get`` does. If the deadline of the first reply passes, this thread ends the
+        stream: it does not wait for the I/O thread, which may be busy in the user's code.
         """
         inbox = self._inbox
         while True:

@@ -9,8 +9,8 @@ Guarantees:
       thread applies the last events instead.)
     * The unsubscribe message is sent at most once for each subscribe request: at the transition to ``ENDED``, which
       happens once, or before the next request if no message came for ``quiet_after`` seconds (``QUIET``).
-    * The thread inside ``subscribe()`` is notified once, by the thread that removes its waiter from ``_callers``; that
-      may be any thread.
+    * The thread inside ``subscribe()`` is notified once, by the thread that removes the single item of
+      ``Caller._open``; that may be any thread.
 """
 
 from __future__ import annotations
@@ -132,8 +132,9 @@ _ON_CONNECTION: Final = (SubscriptionState.ASKING, SubscriptionState.ACTIVE)
 class Subscription(Stream):
     """The messages of a subscription, also those after reconnects; made by ``client.subscribe()``. Thread-safe.
 
-    Messages may be missing after a connection was lost. ``gaps`` then increases, and ``on_gap``, which can
-    fetch the missed messages, is called on the reader's thread just before the first message after the gap is returned.
+    Messages may be missing after a connection was lost, or after ``quiet_after`` seconds without a message. Just before
+    the first message after such a gap is returned, ``gaps`` increases by 1 and ``on_gap`` is called on the reader's
+    thread. ``on_gap`` can fetch the missed messages.
     """
 
     def __init__(self, inbox: Inbox, *, on_gap: Callable[[Subscription], object] | None, **options: Any) -> None:
@@ -611,8 +612,9 @@ class SubscriptionFeed(Feed):
         for the messages of the present connection, until that ends.
 
         Returns:
-            The new feed. None if the subscription does not continue there: its request was not written on the present
-            connection, it ends with that connection (``resume=False``), or it was closed.
+            The new feed. None if none is made: the request was not written on the present connection (then
+            ``Subscriptions.renew`` moves this feed to the new connection), the subscription ends with the present
+            connection (``resume=False``) or was closed, or this feed already has a successor.
         """
         stream = self._stream()
         is_resumed = self.state in _ON_CONNECTION and self._definition.resume
@@ -648,8 +650,10 @@ class SubscriptionFeed(Feed):
         successor._predecessor = None
         if self._duplicates is not None:
             self._duplicates.replaced_ended()
+        # An ended feed needs this reference only for a thread inside `wait`. If it stayed, each renewal would leave one
+        # more old feed in memory.
         if not self.caller.is_waiting:
-            self._successor = None  # no thread in `wait` needs it; otherwise a chain of old feeds stays in memory
+            self._successor = None
 
     def _is_first(self, stream: Subscription, message: Any) -> bool:
         """Return whether the message was not delivered before, on the other connection of a renewal."""

@@ -69,7 +69,9 @@ class Member(Protocol):
         """Called when the second connection could not be opened, or is now the only one (``has_taken_over``)."""
 
     def succeed(self) -> Member | None:
-        """Return a new member that continues the subscription on another connection; None if it does not continue."""
+        """Return a new member that continues the subscription on the connection that is about to take over. None if no
+        new member is made; see ``SubscriptionFeed.succeed``.
+        """
 
 
 class Unrouted(NamedTuple):

@@ -47,7 +47,7 @@ class Recording:
 
 
 def checked_recording(record: Any) -> Recording:
-    """Validate the ``record=`` option, if it is not None.
+    """Validate a value of the ``record=`` option; the caller has handled None.
 
     Raises:
         TypeError: it is not a path, a function or a ``Recording``.

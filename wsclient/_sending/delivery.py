@@ -286,7 +286,8 @@ class Acknowledgements:
         connection any more, or if ``span`` makes the twin.
         """
         retiring = self._sender.retiring
-        # The I/O thread assigns `retiring` first; `span` then assigns the twin, and after it the number.
+        # The I/O thread assigns `retiring` first. `span` then assigns `mark.twin`, and after that the mark's
+        # `connection_number`. So if `span` has changed the number, the twin exists.
         if retiring is None or mark.connection_number == retiring.write_progress.number or mark.twin is not None:
             return None
         mark.twin = twin = self._make_mark(retiring.write_progress.number)

@@ -114,8 +114,11 @@ class MessageQueue:
         return TokenBucket(bounds.rate, bounds.burst)
 
     def has_next(self, *, may_send: bool) -> bool:
-        """Return whether ``take`` with ``messages=may_send`` would remove something. Takes no lock, so the result is
-        only a hint.
+        """Return whether ``take`` would remove something from the queue. Takes no lock, so the result is only a hint.
+
+        Args:
+            may_send: whether ``take`` may return a message. If not, it can remove only marks, the close frame,
+                withdrawn messages and expired ones.
         """
         try:
             head = self.entries[0]

@@ -397,8 +397,8 @@ class Writer:
         now = time.monotonic()
         at = self.continues_at(now)
         if at <= now:
-            # Not `wake_by`: the I/O thread may be about to begin a wait. It may have computed the end of this wait
-            # without the pause, because the pause was already over and forgotten.
+            # Not `wake_by`, which may do nothing here: `Commands.sleeps_until` may still be the end of the last wait of
+            # the I/O thread, which is over. The end of its next wait does not depend on the pause, which is forgotten.
             self._backend.wake()
         elif at < math.inf:
             self._backend.wake_by(Deadline(at))

@@ -44,7 +44,12 @@ Examples:
 @click.argument("url", required=False)
 @click.argument("arguments", nargs=-1, metavar="[METHOD] [NAME=TEXT | NAME:=JSON]...")
 @click.option("-d", "--data", metavar="JSON|@FILE|-", help="The message or, with METHOD, its parameters; -: stdin.")
-@click.option("--until", type=Condition, metavar="NAME=VALUE", help="Skip replies before the first with this value.")
+@click.option(
+    "--until",
+    type=Condition,
+    metavar="NAME=VALUE",
+    help="Skip replies before the first with this value; with --all, end after this reply instead.",
+)
 @click.option("--all", "every", is_flag=True, help="Print every reply of a request that has several.")
 @click.option("--unordered", is_flag=True, help="Print replies as they come, with the index of their request, from 0.")
 @click.option(

@@ -130,8 +130,8 @@ def with_secrets(payload: str | bytes, values: Mapping[str, Any]) -> tuple[str |
         values: the secrets. Each key is the name of a member, in the form that ``redaction.normal`` returns.
 
     Returns:
-        The message, and the names of the members for which there is no value. If there are no such names, the message
-        may still contain redacted values that are not values of members.
+        The message, and the names of the members for which there is no value. Only values of members are replaced.
+        So the message may still contain other redacted text, even if the list of names is empty.
     """
     if isinstance(payload, bytes):
         try:

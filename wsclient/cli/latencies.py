@@ -90,9 +90,12 @@ class Latencies:
         return result
 
     def since(self, earlier: Latencies) -> Latencies:
-        """Return what was recorded after ``earlier``, a copy of this histogram.
+        """Return the latencies that were recorded since a copy of this histogram was made.
 
         The smallest and largest value of the result are bounds of buckets, not exact.
+
+        Args:
+            earlier: the copy.
         """
         result = Latencies()
         before = earlier._counts

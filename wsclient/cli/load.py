@@ -334,9 +334,11 @@ class Load:
         return total
 
     def _run(self) -> None:
-        """Send each request of an open schedule when it is due, or the first requests of each connection of a closed
-        one. The I/O threads send the others: those of an open schedule for which the connection had no room when they
-        were due, and all further ones of a closed schedule.
+        """Start requests, as the schedule (``schedule``) says.
+
+        With an ``OpenSchedule``, this thread sends each request when it is due. If the connection has no room then, its
+        I/O thread sends the request later. With a ``ClosedSchedule``, this thread sends only the first requests of each
+        connection, as many as may be in flight; the I/O threads send all others.
         """
         if self.schedule.due(0) is None:
             for lane in self.lanes:

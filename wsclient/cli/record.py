@@ -347,7 +347,7 @@ class _Session:
         self._view = view
         self._sender = _StdinSender(client, sink.written, decodes=decodes)
         self._lines: deque[bytes] = deque()  # of the recording, to be printed next
-        self._is_complete = False  # whether a condition of the command line has ended it
+        self._is_complete = False  # whether `--count` or `--until` has ended it
         self._input: _StdinEnd | None = None
         self._input_ended_at = 0.0
         self._last_message_at = 0.0

@@ -81,7 +81,7 @@ def play(
         for recorded in session.connections
     ]
     payloads = _payloads(scripts, _values(secrets))
-    # Without a protocol, which may log in: the recorded messages contain the log-in.
+    # `--protocol` is left out: a protocol may send its own log-in, but the recorded messages already contain it.
     connection = dataclasses.replace(connection, protocol=None)
     report = _Report(output)
     for script in scripts:

@@ -47,11 +47,11 @@ What is typed is stored in ~/.local/state/wsclient/history (in $XDG_STATE_HOME, 
 only you can read this file. Lines that begin with a space or contain a word such as password, token or secret are not
 stored.
 
-If stdin is no terminal, its lines are a script: messages and replies are printed on stdout as they come, and --retry is
-0. A slash command waits for the replies to the requests before it. After the last line, the script waits for the
-replies to all requests. If other messages were sent, it then waits until as many messages have arrived, or none has
-arrived for --wait seconds; after /sub, until none has arrived for --wait seconds. The exit code is that of the first
-error.
+If stdin is no terminal, its lines are a script: messages and replies are printed on stdout as they come, and the
+default of --retry is 0. A slash command waits for the replies to the requests before it. After the last line, the
+script waits for the replies to all requests. If other messages were sent, it then waits until as many messages have
+arrived, or none has arrived for --wait seconds; after /sub, until none has arrived for --wait seconds. The exit code is
+that of the first error.
 """
 
 _EPILOG: Final = """\b

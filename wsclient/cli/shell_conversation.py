@@ -48,7 +48,7 @@ class Conversation:
         url: the complete URL.
         output: prints what the client logs.
         transcript: shows messages.
-        retry: attempts to connect again, unless ``--retry`` is given.
+        retry: number of further attempts to connect if ``--retry`` is not given; ``FOREVER``: no limit.
         has_waiting_threads: whether the next input is performed while a command waits for the server.
 
     Attributes:
@@ -79,7 +79,8 @@ class Conversation:
         self._lock = make_lock()
         self._requests = 0
         self._uncorrelated = 0
-        # Requests that `_opened` sends on each connection after that of this number; 0: also on the first one.
+        # Requests that `_opened` sends on each later connection. Each has the number of the connection on which it was
+        # already sent; 0 if it was not sent yet.
         self._subscribed: list[tuple[Any, int]] = []
         self._opened_count = 0  # connections of the present client for which `_opened` was called
         self._is_subscribed = False
@@ -254,7 +255,8 @@ class Conversation:
         """Store a request that ``_opened`` sends on each later connection, unless the client has ended.
 
         Returns:
-            Whether to send the request now: to the present connection, or to show the error of a client that has ended.
+            True if the caller must send the request now. Either the connection is open, or the client has ended; then
+            the call that sends shows the error.
         """
         with self._lock:
             if self.is_over:

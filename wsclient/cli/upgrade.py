@@ -257,7 +257,8 @@ class Checks:
         finding.summary = "no connection"
         if isinstance(error, SessionError):
             return Failed(finding, sentence_of(error, 500), "the server refused the log-in of --protocol.")
-        if isinstance(error.last, ssl.SSLCertVerificationError):  # of TLS within TLS; `NetworkPhases` makes all others
+        # The client itself makes a TLS handshake only for TLS within TLS; `NetworkPhases` makes all other handshakes.
+        if isinstance(error.last, ssl.SSLCertVerificationError):
             words = f"The certificate was refused: {error.last.verify_message.rstrip('.')}."
             return Failed(finding, words, "the certificate does not match, has expired, or needs its CA: --ca FILE.")
         if isinstance(error, ProxyError):

@@ -63,7 +63,7 @@ def parse_json(text: str, where: str) -> Any:
         where: what contains it, for the error: ``"--data"``, ``"line 3 of stdin"``.
 
     Raises:
-        CommandError: it is not JSON; the text has the position of the error.
+        CommandError: it is not JSON, or can't be decoded. If it is not JSON, the error contains the position.
     """
     try:
         return json.loads(text)

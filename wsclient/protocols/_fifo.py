@@ -19,9 +19,10 @@ __all__ = ["Fifo"]
 class Fifo(Protocol):
     """Each reply answers the oldest unanswered request that was written on this connection.
 
-    ``send()`` expects no answer. A request that times out or is cancelled after it was written ends the connection,
-    since later replies could no longer be assigned to their requests. A request whose caller was interrupted keeps its
-    position in the order until its deadline.
+    Use ``send()`` only for messages that the server does not answer: otherwise an unanswered request would receive the
+    answer to such a message as its reply. A request that times out or is cancelled after it was written ends the
+    connection, since later replies could no longer be assigned to their requests. A request whose caller was
+    interrupted keeps its position in the order until its deadline.
 
     Args:
         event: returns True for a message that is no reply; called with each decoded message, on the I/O thread.

@@ -20,10 +20,11 @@ class WebDriverBiDi(Commands):
             text = entries.get(timeout=10)["params"]["text"]
 
     A session is made in one of two ways. In the first way, another program makes a WebDriver session with the
-    capability ``webSocketUrl: true``, and ends it. The answer of the browser contains a URL under the name of this
-    capability; the client connects to this URL. In the second way, with ``capabilities=``, the client makes a session
-    itself (``session.new``) at a URL that ends with ``/session``. The client ends it (``session.end``) when the client
-    is closed. The answer to ``session.new`` is in ``client.memo["session.new"]``.
+    capability ``webSocketUrl: true``. The answer of the browser contains a URL under the name of this capability; the
+    client connects to this URL. When the session is not needed any more, the other program ends it. In the second way,
+    with ``capabilities=``, the client makes a session itself (``session.new``) at a URL that ends with ``/session``.
+    The client ends it (``session.end``) when the client is closed. The answer to ``session.new`` is in
+    ``client.memo["session.new"]``.
 
     A lost connection does not end its session. To use the session again, a client that makes its session needs a
     function as its URL, which returns a URL with the session's id. Otherwise a reconnect makes a second session, which

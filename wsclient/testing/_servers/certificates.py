@@ -9,7 +9,7 @@ from typing import Final
 __all__ = ["Certificate", "certificate_for"]
 
 _LOCALHOST: Final = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
-"""The hosts whose servers clients reach as ``localhost``."""
+"""Addresses to listen on. If a server listens on one of them, clients can connect to it as ``localhost``."""
 
 
 @dataclass(frozen=True)

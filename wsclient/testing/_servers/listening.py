@@ -187,7 +187,9 @@ def _send_response(send: Callable[[Response], None], accepted: threading.Event, 
 
 
 def _do_nothing(connection: ServerConnection) -> None:
-    """The handler for ``websockets``, which calls it if the connection is open after ``handshake()``: never."""
+    """The handler that is passed to ``websockets``. It is never called: ``websockets`` would call it only if the
+    connection were still open after ``handshake()``, but ``_shake_hands_and_serve`` closes each accepted connection.
+    """
 
 
 def _remove_socket(path: str) -> None:

@@ -33,7 +33,8 @@ A script is called for each connection, on a separate thread::
     with RawServer(trickle) as raw: ...
 
 Guarantees:
-    * ``accept``, ``close`` and every wait of a peer have a timeout.
+    * ``accept``, ``close``, and each read and write of a peer have a timeout. ``silence()`` without ``seconds`` has
+      none: it ends when ``release()`` is called or the server is closed.
     * An exception of a script is logged at once, stored in ``errors``, and raised by ``close``. But a
       ``ConnectionError`` or a TLS error ends the script without an error, since most scripts end with the connection.
 """

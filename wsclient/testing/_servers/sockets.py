@@ -36,8 +36,8 @@ def listen(host: str, port: int) -> socket.socket:
 
     Args:
         host: the address; IPv6 if it contains a colon.
-        port: the port; 0 for a free one, which ``reserve()`` can keep. A port that another server used a moment ago can
-            be taken (``SO_REUSEADDR``, which Python does not set on Windows).
+        port: the port; 0 for a free one, which ``reserve()`` can keep. A port that another server has just released can
+            be used at once (``SO_REUSEADDR``, which Python does not set on Windows).
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     shared = port == 0 and hasattr(socket, "SO_REUSEPORT")

@@ -113,6 +113,26 @@ def test_latest_limits_the_wait_for_a_quiet_moment(latest, expires_at, at):
     assert renewal.is_due(at)
 
 
+@pytest.mark.parametrize(("latest", "at"), [(None, 140.0), (100.0, 110.0 + 100.0), (10.0, 120.0)])
+def test_an_expiry_ends_the_wait_for_a_quiet_moment_that_another_trigger_began(latest, at):
+    renewal = make(when=bool, latest=latest, every=10, before_expiry=5, jitter=0)
+    renewal.opened(100.0, [(100.0, 40.0)])
+    now = 110.0
+    while not renewal.is_due(now):
+        assert now < renewal.next_at() <= at
+        now = renewal.next_at()
+    assert now == at
+    assert renewal.trigger.reason == "every"
+
+
+def test_a_later_trigger_changes_the_url_of_a_renewal_that_waits():
+    renewal = make(when=bool)
+    renewal.order("on", 100.0, url="ws://a/")
+    renewal.order("by hand", 101.0)
+    renewal.order("on", 102.0, url="ws://b/")
+    assert renewal.trigger == ("on", 160.0, "ws://b/")
+
+
 def test_a_when_that_raises_counts_as_true_and_is_logged_once(caplog):
     def when():
         raise LookupError("mine")

@@ -533,6 +533,12 @@ def test_a_rejection_by_socks_is_a_proxy_error(tunnel, scheme, turns, why):
     assert caught.value.__cause__ is caught.value.last
 
 
+def test_a_user_that_socks_4_would_cut_is_fatal(tunnel):
+    with pytest.raises(ProxyError, match="contains a NUL character") as caught:
+        tunnel(until_the_end, scheme="socks4a", user="m%00e@")
+    assert not caught.value.retry
+
+
 def test_a_socks_proxy_that_rejects_the_password_is_a_proxy_error_without_it(tunnel):
     turns = [HELLO5_WITH_PASSWORD, (b"\x01\x02me\x04hush", b"\x01\x01")]
     with pytest.raises(ProxyError, match="authentication failure") as caught:

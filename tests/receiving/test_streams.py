@@ -466,6 +466,24 @@ def test_an_on_gap_that_raises_keeps_the_message_and_is_not_called_again_for_it(
     assert reported == [1]
 
 
+def test_a_gap_that_another_reader_counts_at_the_same_moment_is_reported_once():
+    class OtherReader:
+        """Takes the place of the lock: when this reader acquires it, another one has just released it."""
+
+        def __enter__(self):
+            subscription._seen, subscription.gaps = 1, 1
+
+        def __exit__(self, *error):
+            pass
+
+    reported = []
+    subscription = subscribe(on_gap=reported.append)
+    subscription._gap_lock = OtherReader()
+    subscription._epoch += 1
+    deliver(subscription, 1)
+    assert (subscription.get(0), subscription.gaps, reported) == (1, 1, [])
+
+
 def test_close_drops_also_the_message_kept_after_a_failed_on_gap():
     def on_gap(subscription):
         raise RuntimeError("no back-fill")

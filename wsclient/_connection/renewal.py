@@ -212,7 +212,8 @@ class Renewal:
         self.is_used = self.is_used or bool(self._timers)
 
     def order(self, reason: str, now: float, *, expires_at: float = math.inf, url: str | None = None) -> None:
-        """Begin a renewal, unless one has begun. While a replaced connection is served, store the order for later.
+        """Begin a renewal, unless one has begun. While a renewal waits for ``Renew.when``, a further order can only end
+        this wait sooner. While a replaced connection is served, store the order for later.
 
         Args:
             reason: passed to ``on_renew``.
@@ -230,13 +231,14 @@ class Renewal:
         elif self.phase in (RenewalPhase.IDLE, RenewalPhase.REFUSED):
             self.trigger = trigger
             self._asked_at = -math.inf
-        elif self.phase is RenewalPhase.PENDING and url is not None and self.trigger is not None:
-            self.trigger = self.trigger._replace(url=url)
+        elif self.phase is RenewalPhase.PENDING and self.trigger is not None:
+            sooner = min(self.trigger.latest, trigger.latest)
+            self.trigger = self.trigger._replace(latest=sooner, url=self.trigger.url if url is None else url)
         self.move(Event.TRIGGERED)
 
     def is_due(self, now: float) -> bool:
         """Return whether an attempt is to begin now. It may call ``Renew.when``."""
-        if self.phase is RenewalPhase.IDLE:
+        if self.phase in (RenewalPhase.IDLE, RenewalPhase.PENDING):
             due = min(self._timers, default=None)
             if due is not None and now >= due.at:
                 self._timers.remove(due)
@@ -259,7 +261,8 @@ class Renewal:
         if self.phase is RenewalPhase.BACKING_OFF:
             return self.retry_at
         if self.phase is RenewalPhase.PENDING and self.trigger is not None:
-            return min(self.trigger.latest, self._asked_at + _ASK_AGAIN)
+            timers = [timer.at for timer in self._timers]
+            return min(self.trigger.latest, self._asked_at + _ASK_AGAIN, *timers)
         return math.inf
 
     def take_url(self) -> str | None:

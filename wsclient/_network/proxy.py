@@ -220,6 +220,11 @@ def _socks_tunnel(stream: _Stream, proxy: Proxy, target: Target) -> None:
             "ASCII characters.",
             retry=False,
         )
+    if proxy.scheme.startswith("socks4") and "\0" in (proxy.user or ""):
+        raise ProxyError(
+            f"The user of the proxy {proxy!r} can't be sent: it contains a NUL character, which ends it in SOCKS 4.",
+            retry=False,
+        )
     try:
         open_socks_tunnel(stream, proxy.scheme, proxy.user, proxy.password, target.host, target.port)
     except SocksError as error:

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import ClientClosed, ConnectionLost, copy_exception, text_of
 from .._requests.request import FAILED, NEW, WAITING, Request
+from .._threads.locks import make_lock
+from .._threads.sections import this_thread
 from .._threads.state import FINAL
 from .._threads.waiting import NEVER, Deadline, Waiter
 from ..protocols import Request as Wrapped
@@ -148,6 +150,8 @@ class Subscription(Stream):
         super().__init__(inbox, match=None, **options)
         self._on_gap = on_gap
         self._epoch = 0  # gaps so far; written by the I/O thread
+        # Guards the next attribute and `gaps`: several threads may read.
+        self._gap_lock = make_lock()
         self._seen = 0  # how many of these gaps occurred before the message that was returned last
         # Messages for which on_gap raised, to be returned next; at most one for each thread that reads.
         self._retry_delivery: deque[Any] = deque()
@@ -188,16 +192,22 @@ class Subscription(Stream):
 
     def _unpacked(self, item: Any) -> Any:
         epoch, message = item
-        if epoch > self._seen:
-            self._seen = epoch
-            self.gaps += 1
-            if self._on_gap is not None:
-                try:
-                    self._on_gap(self)
-                except BaseException:
-                    self._retry_delivery.append(message)
-                    raise
+        if epoch > self._seen and self._is_after_gap(epoch) and self._on_gap is not None:
+            try:
+                self._on_gap(self)
+            except BaseException:
+                self._retry_delivery.append(message)
+                raise
         return message
+
+    def _is_after_gap(self, epoch: int) -> bool:
+        """Count a gap; return False if another reader has counted it."""
+        with this_thread.section, self._gap_lock:
+            is_first = epoch > self._seen
+            if is_first:
+                self._seen = epoch
+                self.gaps += 1
+        return is_first
 
 
 _REPLY_GRACE: Final = 0.5
@@ -476,7 +486,7 @@ class SubscriptionFeed(Feed):
         if self._key is None and self.state is not SubscriptionState.CLOSING:
             try:
                 self._set_key(self._requests.protocol.stream_of(request.message, request.id, reply))
-            except Exception as error:  # raised by a user-defined protocol
+            except BaseException as error:  # raised by a user-defined protocol; SystemExit too
                 self.on_failed(error)
                 return
         if self._key is None and self._definition.match is None and self.state is not SubscriptionState.CLOSING:

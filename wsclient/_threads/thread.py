@@ -108,7 +108,7 @@ class BackgroundThread:
         """
         while self.starter is not None and not self._done:
             with self._changed.watch() as latch:
-                if not self._done and not latch.wait(deadline):
+                if self.starter is not None and not self._done and not latch.wait(deadline):
                     return False
         if self.starter is None:
             return True

@@ -77,13 +77,14 @@ class Reconnect:
             temporary (a deployment, a certificate that is replaced). After that, and before the first such connection,
             a fatal error ends the client, with one exception: if ``url`` or ``headers`` is a function, one more attempt
             follows a refused login (401, 403), since the function may return new credentials. (The first attempt of a
-            client without ``retry_first`` is not repeated.) With 0, this is the rule at all times. These errors are
-            retried only if ``should_retry`` returns True: a ``SessionError(retry=False)`` that ``on_session`` raises, a
-            close code in ``fatal_codes`` of the protocol, and any fatal error if ``sock=`` is a socket, since a socket
-            serves only one connection. ``stop`` may end the attempts earlier. During ``grace``, refused logins are
-            retried like other fatal errors; ``url`` and ``headers`` are called again before each attempt. If the server
-            still refuses the login when ``grace`` is over, the client ends without a further attempt. The default is
-            that of Kubernetes, which delays the restart of a container that fails by at most 300 s.
+            client without ``retry_first`` is not repeated.) With ``grace=0``, a fatal error always ends the client,
+            with the same exception. These errors are retried only if ``should_retry`` returns True: a
+            ``SessionError(retry=False)`` that ``on_session`` raises, a close code in ``fatal_codes`` of the protocol,
+            and any fatal error if ``sock=`` is a socket, since a socket serves only one connection. ``stop`` may end
+            the attempts earlier. During ``grace``, refused logins are retried like other fatal errors; ``url`` and
+            ``headers`` are called again before each attempt. If the server still refuses the login when ``grace`` is
+            over, the client ends without a further attempt. The default is that of Kubernetes, which delays the restart
+            of a container that fails by at most 300 s.
     """
 
     wait: Any = None

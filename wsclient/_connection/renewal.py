@@ -212,8 +212,9 @@ class Renewal:
         self.is_used = self.is_used or bool(self._timers)
 
     def order(self, reason: str, now: float, *, expires_at: float = math.inf, url: str | None = None) -> None:
-        """Begin a renewal, unless one has begun. While a renewal waits for ``Renew.when``, a further order can only end
-        this wait sooner. While a replaced connection is served, store the order for later.
+        """Begin a renewal, unless one has begun. While a renewal waits for ``Renew.when``, a further order may end this
+        wait sooner; if the order has a URL, the first attempt uses it. While a replaced connection is served, store the
+        order for later.
 
         Args:
             reason: passed to ``on_renew``.

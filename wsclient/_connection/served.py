@@ -169,10 +169,10 @@ class ServedConnections:
         now = time.monotonic()
         if any(one.over for one in connections):
             at = now
-        # Store the exact end of this wait: `plan` has stored the end for one connection only, which may be later. After
-        # the wait, this thread itself may call `wake_by` with the time of the next token (`Writer.continue_later`). If
-        # the stored time is later, `wake_by` wakes this thread, so its next wait ends at once, and so does each
-        # further wait until that time.
+        # Store the end of this wait. `plan` has stored the end for one connection only, which may be later. A stored
+        # time that is too late would cause a busy loop: after the wait, this thread may call `wake_by` with the time of
+        # the next token (`Writer.continue_later`). If the stored time is later than the token, `wake_by` wakes this
+        # thread. Its next wait then ends at once, and the same happens again, until the token is due.
         self._context.commands.sleeps_until = at
         assert self.poller is not None
         try:

@@ -615,8 +615,8 @@ class Supervisor:
         return commands.drain.sooner(Deadline.after(_DRAIN_CHECK, time.monotonic()))
 
     def _stop_replacing(self, connection: Connection) -> None:
-        """End the pause of sending that a renewal with ``overlap=0`` makes before it closes the connection, since the
-        client ends: the sending of queued messages continues.
+        """Cancel a renewal with ``overlap=0``, since the client ends. The renewal has stopped the sending of queued
+        messages and waits until it can close the connection. The sending continues on this connection.
         """
         if self._renewal.phase is RenewalPhase.REPLACING and connection.ending is None:
             self._renewal.move(Event.CANCELLED)

@@ -178,7 +178,7 @@ class Hooks:
         hook, posted, run = self._table.get(name), self._posted, self._run_count
         if hook is None or posted[name] - run[name] >= MAX_EVENTS:
             return
-        size = payload_size(args[0]) if args else 0  # not of a ping or pong, whose payload is short
+        size = payload_size(args[0]) if args else 0  # 0 for a ping or pong, whose payload is short
         waiting = posted[_PAYLOADS] - run[_PAYLOADS]
         if not waiting or waiting + size <= self._max_bytes:  # a single payload may be larger
             posted[name] += 1

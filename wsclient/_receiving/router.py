@@ -375,10 +375,11 @@ class Router:
             self._route_unclaimed(meaning, value, size)
 
     def _check_order(self, request: Request) -> None:
-        """Called after ``until`` was called for a request.
+        """Called after ``until``, or ``final`` of the protocol, was called for a request.
 
         Raises:
-            ProtocolError: ``until`` raised, and replies are correlated by order, so the next reply can't be assigned.
+            ProtocolError: this function raised, and replies are correlated by order, so the next reply can't be
+                assigned.
         """
         if self._protocol.replies_in_order and request.outcome is FAILED:
             raise ProtocolError(_OUT_OF_ORDER.format("until= raised"))

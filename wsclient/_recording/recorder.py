@@ -80,7 +80,9 @@ class Recorder:
         self._begun_at = 0.0
         self._connections = 0
         self._notes: deque[tuple[float, Any, Any]] = deque()
-        self._noted = 0  # total bytes noted by writers; only the thread that holds the write lock changes it
+        # Total bytes noted by writers. A thread changes it while it holds the write lock of its connection. During a
+        # renewal there are two connections, so two threads may change it.
+        self._noted = 0
         # Bytes of those notes that were already taken out of `_notes` (written, or discarded by an error); only the I/O
         # thread changes it.
         self._written = 0

@@ -239,10 +239,10 @@ class Quiet:
         counts: called with each message that is not excluded above (the whole message, decoded; replies too). Returns
             True if the message counts. It is called on the I/O thread, so it must be short. By default each of these
             messages counts.
-        active: called when ``after`` seconds have passed, on the I/O thread. Returns False if no messages are expected
-            now, for example because a market is closed; then the ``after`` seconds are counted again from 0. When it
-            first returns True after that, the count begins again from 0 once more: messages may have been expected
-            during only a part of the counted time.
+        active: called when ``after`` seconds have passed, on the I/O thread. Returns whether messages are expected now;
+            False, for example, while a market is closed. After a False, and after the first True that follows a False,
+            the ``after`` seconds are counted again from 0, since messages may have been expected during only a part of
+            the counted time. After any other True the connection is quiet.
         action: ``"reconnect"`` replaces the connection; ``"report"`` only calls ``on_quiet``, once until the next
             message that counts.
 

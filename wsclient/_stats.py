@@ -18,8 +18,8 @@ class Counters:
 
     Attributes:
         messages_sent: text and binary messages whose last byte the operating system has accepted. Changed only under
-            the write lock.
-        bytes_sent: their payload bytes. Changed only under the write lock.
+            the write lock of a connection (see ARCHITECTURE.md, "Accepted races").
+        bytes_sent: their payload bytes. Changed as ``messages_sent``.
         messages_received: text and binary messages. Changed by the I/O thread, as all counters below.
         bytes_received: their payload bytes.
         last_message: a pair: the number of messages received until the end of a turn of the I/O thread, and the time of

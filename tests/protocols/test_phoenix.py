@@ -248,6 +248,7 @@ def test_the_join_ref_of_a_topic_is_that_of_its_join_until_it_is_left():
     assert encoded(protocol, ROOM, "14") == ["1", "14", "room:1", "phx_join", {}]
     assert protocol.stream_of(ROOM, "14") == ("room:1", "1")
     assert protocol.stream_of(push("x"), "15") is None
+    assert protocol.unsubscribe(push("x"), "15", None) is None  # the channel stays
     assert protocol.unsubscribe(ROOM, "14", None) == Request({"topic": "room:1", "event": "phx_leave", "join_ref": "1"})
     assert encoded(protocol, ROOM, "16") == ["2", "16", "room:1", "phx_join", {}]
     assert encoded(protocol, push("phx_leave"), "17") == ["2", "17", "room:1", "phx_leave", {}]

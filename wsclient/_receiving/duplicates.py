@@ -55,7 +55,9 @@ class Duplicates:
 
     def opening(self) -> None:
         """A second connection is being opened."""
-        self._phase = _Phase.OPENING  # identities of an earlier renewal stay: their messages may still come again
+        # Identities of an earlier renewal stay: their messages may still come again. If this attempt fails, they are
+        # forgotten too.
+        self._phase = _Phase.OPENING
         self._forgets_at = math.inf
 
     def opening_ended(self, *, has_taken_over: bool) -> None:

@@ -30,6 +30,8 @@ from .._rfc6455.close import parse_close
 from .._rfc6455.frames import Opcode
 from .._rfc6455.handshake import redacted
 from .._rfc6455.url import redact
+from .._threads.locks import make_lock
+from .._threads.sections import this_thread
 from . import format as recording_format
 from . import private_file
 from .redaction import Redactor
@@ -58,7 +60,7 @@ _KINDS: Final = {Opcode.TEXT: "message", Opcode.BINARY: "message", Opcode.PING: 
 class Recorder:
     """Writes the recording of one client. Only the I/O thread may use it, except ``sent`` and ``is_full``."""
 
-    __slots__ = ("_begun_at", "_connections", "_file", "_name", "_noted", "_notes", "_recording", "_redactor",
+    __slots__ = ("_begun_at", "_connections", "_file", "_lock", "_name", "_noted", "_notes", "_recording", "_redactor",
                  "_report", "_wake", "_whole", "_written")  # fmt: skip
 
     def __init__(
@@ -80,9 +82,9 @@ class Recorder:
         self._begun_at = 0.0
         self._connections = 0
         self._notes: deque[tuple[float, Any, Any]] = deque()
-        # Total bytes noted by writers. A thread changes it while it holds the write lock of its connection. During a
-        # renewal there are two connections, so two threads may change it.
-        self._noted = 0
+        # Guards the next attribute: during a renewal the writers of two connections change it.
+        self._lock = make_lock()
+        self._noted = 0  # total bytes of the notes of writers
         # Bytes of those notes that were already taken out of `_notes` (written, or discarded by an error); only the I/O
         # thread changes it.
         self._written = 0
@@ -103,7 +105,8 @@ class Recorder:
         """
         if self._file is None:
             return
-        self._noted += len(payload) + _NOTE_BYTES
+        with this_thread.section, self._lock:
+            self._noted += len(payload) + _NOTE_BYTES
         self._notes.append((time.monotonic(), opcode, (connection, recording_format.SENT, payload, is_heartbeat)))
         self._wake()
 

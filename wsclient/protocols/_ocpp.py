@@ -42,8 +42,8 @@ class Ocpp(Protocol):
 
     The interval of ``Heartbeat`` is in the answer to ``BootNotification``. Call ``BootNotification`` from
     ``on_session``. A heartbeat is sent before the queued messages, perhaps while a call is in flight. With
-    ``only_if_idle=True`` it is sent only after an interval without a message, so no call is in flight then if the
-    time-outs of calls are shorter than the interval::
+    ``only_if_idle=True`` it is sent only if no message was sent for at least three quarters of the interval. So no call
+    is in flight then if the time-outs of calls are shorter than that::
 
         def on_session(client, session):
             session.heartbeat(session.call("BootNotification", {...})["interval"])

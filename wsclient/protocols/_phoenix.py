@@ -184,15 +184,21 @@ class Phoenix(Protocol):
 
     def stream_of(self, request: Any, id: Any, reply: Any = None) -> Any | None:
         """For a join: the topic and its join_ref; no reply is awaited, so that the request ends with the channel."""
-        if not isinstance(request, dict) or request.get("event") != _JOIN:
+        if not _is_join(request):
             return None
         topic = request.get("topic", "")
         return topic, self._join_ref(topic, _JOIN, id)
 
     def unsubscribe(self, request: Any, id: Any, reply: Any) -> Any | Request | None:
-        """A message that leaves the channel."""
+        """A message that leaves the channel, if the request was a join."""
+        if not _is_join(request):
+            return None
         topic = request["topic"]
         return Request({"topic": topic, "event": _LEAVE, "join_ref": self._join_refs.pop(topic, id)})
+
+
+def _is_join(request: Any) -> bool:
+    return isinstance(request, dict) and request.get("event") == _JOIN
 
 
 def _make_heartbeat() -> Request:

@@ -216,10 +216,10 @@ class Client:
         present one is still used. Then it takes over. The option ``renew=`` does this at certain times.
 
         The present connection is closed when its requests are answered, at the latest after ``Renew.overlap`` seconds.
-        Until the new connection has taken over, a further call begins no other renewal. While the replaced connection
-        is still served, a call begins the next renewal when that connection has ended. An attempt that fails is
-        repeated; a fatal error ends the renewal, and the present connection stays. While there is no connection, the
-        next one counts as the new one.
+        Until the new connection has taken over, a further call begins no other renewal. If a call is made later, while
+        the replaced connection is still served, the next renewal begins when that connection has ended. An attempt that
+        fails is repeated; a fatal error ends the renewal, and the present connection stays. While there is no
+        connection, the next one counts as the new one.
 
         Args:
             reason: passed to ``on_renew``, and sent to the server when the present connection is closed; at most 123

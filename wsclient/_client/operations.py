@@ -1,7 +1,8 @@
 """The implementation of the public calls: functions that take the client's context, one for each call.
 
-Each may run on any thread. A KeyboardInterrupt may occur on the main thread at any point. If the message was queued
-before the interrupt, it is sent once, otherwise it is not sent. No lock stays locked.
+Each may run on any thread. A KeyboardInterrupt may occur on the main thread at any point. The message is then sent once
+or never: a message of ``send()`` is sent if it was queued before the interrupt; a request is sent only if a thread has
+begun to write it, since a queued request is withdrawn. No lock stays locked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Assigns ids to requests after the client has begun to renew a connection: from then on it may have two of them."""
+"""Assigns ids to requests after the client has begun to renew a connection: it may then have two connections."""
 
 from __future__ import annotations
 

@@ -27,8 +27,9 @@ class WrittenRequests:
 
     Attributes:
         number: the connection's number.
-        by_id: these requests, in the order in which they were taken for writing; the key is the key of the request's
-            id, or the request object itself if it has a ``match`` function. The I/O thread looks up replies in it.
+        by_id: these requests, in the order in which they were taken for writing. A request is stored under the key of
+            its id (``request.key_of``), or, if it has a ``match`` function, under the request object itself. The I/O
+            thread looks up replies in it.
         matches: those of these requests that have a match function. The I/O thread reads it.
         uncounted: how many of these requests do not count for the limit (``counts_in_flight`` is False).
     """

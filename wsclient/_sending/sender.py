@@ -81,7 +81,8 @@ class Sender:
                                                                                  ``write_queued``
     the message is queued, any thread but the main one     this thread           ``write_queued``
     the message is queued, the main thread                 the I/O thread        ``write_queued``
-    a small message that ``pace`` does not allow           the I/O thread        ``defer_write``
+    a small message of ``send()``, if other messages are   the I/O thread        ``defer_write``
+    queued or ``pace`` does not allow it
     the same, and the queue is more than half full         see ``write_queued``  ``defer_write``
     the message goes before the queue                      the I/O thread        ``Writer.send_first``
     =====================================================  ==================  =======================================

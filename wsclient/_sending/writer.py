@@ -397,8 +397,9 @@ class Writer:
         now = time.monotonic()
         at = self.continues_at(now)
         if at <= now:
-            # Not `wake_by`, which may do nothing here: `Commands.sleeps_until` may still be the end of the last wait of
-            # the I/O thread, which is over. The end of its next wait does not depend on the pause, which is forgotten.
+            # Not `wake_by`: while the I/O thread runs, `Commands.sleeps_until` may still be the end of its last wait, a
+            # time in the past, and `wake_by` then does nothing. The next wait could be too long: if this thread has
+            # just forgotten the pause (`_pause_end`), the I/O thread no longer ends its wait for it.
             self._backend.wake()
         elif at < math.inf:
             self._backend.wake_by(Deadline(at))

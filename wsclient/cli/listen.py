@@ -88,7 +88,7 @@ class _Reply:
     metavar="NAME=VALUE",
     help="Print only messages with this value; repeatable.",
 )
-@click.option("--timestamps", is_flag=True, help="Begin each line with the time of its arrival.")
+@click.option("--timestamps", is_flag=True, help="Begin each line with the time at which it is printed.")
 @click.option("--exec", "program", metavar="CMD", help="Run CMD for each message, with the message on stdin.")
 @click.option(
     "--reply",
@@ -142,11 +142,11 @@ def command(
     )
     listener = _Listener(client, output, wanted, replies, until, count, program, timestamps=timestamps)
     listener.add(client.listen())
+    end = None if wait is None else time.monotonic() + wait
     # If the client was open and has already ended, `start` may raise ClientClosed. `listener.run` prints the messages
     # that were received, and then raises the error that ended the client, if there is one.
     with contextlib.suppress(ClientClosed):
         client.start(wait)
-    end = None if wait is None else time.monotonic() + wait
     try:
         try:
             for request in requests:

@@ -247,6 +247,7 @@ def test_text_of_several_lines_stays_one_line(capsys):
         (["--send", "{"], "--send is not JSON: Expecting property name enclosed in double quotes at column 2 of '{'."),
         (["--reply", "a=b"], "has no answer"),
         (["--filter", "a"], "is not a condition"),
+        (["--exec", "cat", "--timestamps"], "leave out --exec or --timestamps"),
         (["-C", "0"], "-C"),
         (["more"], "unexpected extra argument (more)"),
         (["--exec"], "--exec"),

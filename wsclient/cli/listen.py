@@ -120,6 +120,8 @@ def command(
     url, more = connection.arguments(url)
     if more:
         raise CommandError(f"{more[0]!r} is one argument too many.")
+    if program is not None and timestamps:
+        raise CommandError("With --exec no line is printed that could have a time; leave out --exec or --timestamps.")
     output = connection.output(raw=raw)
     options: dict[str, Any] = {"quiet": quiet_after}
     first_messages = [parse_json(text, "--send") for text in sent]

@@ -176,11 +176,12 @@ def _is_call(message: Any) -> bool:
 def _is_answer(message: Any) -> bool:
     """Whether a message of the client expects no reply, although it has an id: it answers a call that the recording
     does not contain, or ends a subscription (``complete`` of graphql-transport-ws).
+
+    Args:
+        message: an object or a list, since other messages have no id.
     """
     if isinstance(message, list):
         return len(message) > 2 and message[0] in _ANSWERS and isinstance(message[1], str)
-    if not isinstance(message, dict):
-        return False
     return "method" not in message and ("result" in message or "error" in message or message.get("type") == "complete")
 
 

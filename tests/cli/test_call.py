@@ -141,6 +141,15 @@ def test_one_error_of_many_is_reported_with_its_line_and_the_others_are_printed(
     assert err.startswith("wsclient: request 2: The server answered with error -32000: no such thing")
 
 
+def test_an_error_of_an_unordered_request_has_the_index_of_its_line(server, capsys, monkeypatch):
+    requests = [{"method": "echo", "params": [1]}, {"method": "fail"}]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{json.dumps(one)}\n" for one in requests)))
+    assert main(["call", "--protocol", "jsonrpc", server.url, "-d", "-", "--unordered"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"index": 0, "reply": [1]}
+    assert err == "wsclient: request with index 1: The server answered with error -32000: no such thing\n"
+
+
 @pytest.mark.parametrize("arguments", [["--protocol", "jsonrpc", "echo"], []])
 def test_a_line_that_comes_late_is_answered_too(arguments, capsys, monkeypatch):
     def slow():
@@ -294,6 +303,10 @@ def test_retry_limits_the_attempts(server, capsys):
         (["ws://x", "m", "--proxy", "gopher://x"], "proxy"),
         (["ws://x", "m", "a=1", "-d", "1"], "not both"),
         (["ws://x", "m", "a=1", "-d", "-"], "come from stdin"),
+        (["ws://x", "-d", "1", "--all"], "--all needs METHOD or --protocol"),
+        (["ws://x", "-d", "-", "--unordered"], "--unordered needs METHOD or --protocol"),
+        (["ws://x", "m", "--unordered"], "--unordered needs --data -"),
+        (["ws://x", "m", "-d", "-", "--unordered", "--all"], "leave out --all or --unordered"),
         (["ws://x", "m", "--key", "k.pem"], "--key needs --cert"),
         (["ws://x", "m", "--key", "k.pem", "--ca", __file__], "--key needs --cert"),
         (["ws://x", "m", "--cert", __file__], "can't be used"),

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
+from wsclient import Client
 from wsclient.cli import main
 from wsclient.cli.listen import _OnOpen, _StreamReader
 from wsclient.testing import Server
@@ -77,6 +79,19 @@ def test_the_time_ends_although_no_connection_opens(server, capsys):
     sentences = [line for line in capsys.readouterr().err.splitlines() if "Further attempts follow" not in line]
     assert len(sentences) == 1
     assert not re.search(r"start\(\)|timeout=", sentences[0])
+
+
+def test_the_time_to_connect_counts(server, capsys, monkeypatch):
+    start = Client.start
+
+    def start_late(client, timeout):
+        end = time.monotonic() + timeout
+        start(client, LONG)
+        eventually(lambda: time.monotonic() > end)
+
+    monkeypatch.setattr(Client, "start", start_late)
+    assert main(["listen", server.url, "--send", "1", "-C", "1", "-W", str(SHORT)]) == 4
+    assert capsys.readouterr().out == ""
 
 
 def test_the_time_ends_although_no_reply_comes_to_the_subscription(capsys):
@@ -232,6 +247,7 @@ def test_text_of_several_lines_stays_one_line(capsys):
         (["--send", "{"], "--send is not JSON: Expecting property name enclosed in double quotes at column 2 of '{'."),
         (["--reply", "a=b"], "has no answer"),
         (["--filter", "a"], "is not a condition"),
+        (["--exec", "cat", "--timestamps"], "leave out --exec or --timestamps"),
         (["-C", "0"], "-C"),
         (["more"], "unexpected extra argument (more)"),
         (["--exec"], "--exec"),

@@ -73,6 +73,16 @@ def test_a_message_that_ends_a_subscription_is_no_request():
     assert found([(SENT, {"id": "1", "type": "complete"}), (SENT, {"id": 9, "result": None})]) == []
 
 
+@pytest.mark.parametrize("answer", [[3, "u1", {}], [4, "u1", "NotImplemented", "", {}]])
+def test_the_answer_of_a_charge_point_to_a_call_that_was_not_recorded_is_no_request(answer):
+    assert found([(SENT, answer)]) == []
+
+
+def test_a_list_with_a_number_as_its_id_is_no_answer_of_a_charge_point():
+    join = [3, 4, "room", "join", {}]  # Phoenix, from a client that counts with numbers
+    assert found([(SENT, join)]) == [(join, None, None)]
+
+
 def test_a_reply_on_another_connection_is_none():
     pairs = Pairs()
     pairs.add(1, SENT, 0.0, ASK)

@@ -13,7 +13,7 @@ import pytest
 import tenacity
 
 import wsclient
-from wsclient import State
+from wsclient import Client, State
 from wsclient._recording import format as recording_format
 from wsclient._recording.format import RECEIVED, SENT
 from wsclient.cli import main
@@ -338,6 +338,31 @@ def written(path, *messages):
         lines.append(recording_format.line(at, "message", connection=1, direction=direction, text=text))
     path.write_bytes(b"".join(lines))
     return path
+
+
+@pytest.mark.parametrize(
+    ("code", "differences"),
+    [(4001, []), (4000, ["recorded: the server closed with 4000; now: the server closed with 4001 (now)."])],
+)
+def test_an_end_of_the_connection_before_start_returns_is_compared(commands, tmp_path, monkeypatch, code, differences):
+    path = written(tmp_path / "x")
+    with path.open("ab") as file:
+        file.write(recording_format.line(0, "close", connection=1, direction=RECEIVED, code=code, reason=""))
+    start = Client.start
+
+    def start_late(client):
+        start(client)
+        assert client.wait_closed(LONG)
+        start(client)  # raises what it raises if the connection has ended before it returns
+
+    monkeypatch.setattr(Client, "start", start_late)
+    with Server() as real:
+        closer = threading.Thread(target=lambda: real.opened.get(timeout=LONG).close(4001, "now"))
+        closer.start()
+        exit_code, out, _ = compare(commands, path, real.url)
+        closer.join(LONG)
+    assert exit_code == len(differences)
+    assert [line.partition(", line 3: ")[2] for line in out] == differences
 
 
 def test_a_redacted_value_that_no_secret_can_replace_is_an_error(commands, tmp_path):

@@ -71,6 +71,7 @@ def command(
     method = arguments[0] if arguments else None
     messages = _Messages(method, arguments[1:], data)
     has_requests = method is not None or connection.protocol is not None
+    _check_replies(messages, every, unordered, has_requests)
     options: dict[str, Any] = {"json": UndecodedJson()} if raw and not has_requests else {}
     client = connection.client(url, output, protocol=JsonId() if has_requests else None, **options)
     messages.client = client
@@ -134,6 +135,21 @@ class _Messages:
 
     def _made(self, value: Any) -> Any:
         return value if self._method is None else self.client.protocol.build(self._method, value, False)
+
+
+def _check_replies(messages: _Messages, every: bool, unordered: bool, has_requests: bool) -> None:
+    """Check that ``--all`` and ``--unordered`` have what they need.
+
+    Raises:
+        CommandError: they would have no effect.
+    """
+    if every and unordered:
+        raise CommandError("--all prints the replies in the order of the requests; leave out --all or --unordered.")
+    if (every or unordered) and not has_requests:
+        option = "--all" if every else "--unordered"
+        raise CommandError(f"{option} needs METHOD or --protocol; otherwise no message is the reply to a request.")
+    if unordered and not messages.are_from_stdin:
+        raise CommandError("--unordered needs --data -, which sends one request for each line of stdin.")
 
 
 def _exchange(
@@ -231,7 +247,7 @@ class _Replies:
         self._sender = _Sender(messages, self._submit)
 
     def print(self, output: Output) -> int:
-        """Print a line for each reply; errors go to stderr with the number of their request.
+        """Print a line for each reply; errors go to stderr with the name of their request.
 
         Returns:
             The exit code of the first error, or 0.
@@ -251,7 +267,7 @@ class _Replies:
             try:
                 reply = future.result()
             except Exception as error:
-                output.error(f"wsclient: request {index + 1}: {sentence_of(error)}")
+                output.error(f"wsclient: {self.name(index)}: {sentence_of(error)}")
                 code = code or exit_code_of(error) or ExitCode.SERVER_ERROR
             else:
                 self.show(index, reply, output)
@@ -268,6 +284,10 @@ class _Replies:
     def show(self, index: int, reply: Any, output: Output) -> None:
         """Print a reply."""
         output.message(reply)
+
+    def name(self, index: int) -> str:
+        """Return what an error calls the request with this index. The index counts from 0."""
+        return f"request {index + 1}"
 
     def expect(self, index: int, future: Future[Any]) -> None:
         """Put a future into the queue, now or when it is done."""
@@ -290,6 +310,9 @@ class _Unordered(_Replies):
 
     def show(self, index: int, reply: Any, output: Output) -> None:
         output.message({"index": index, "reply": reply})
+
+    def name(self, index: int) -> str:
+        return f"request with index {index}"
 
     def expect(self, index: int, future: Future[Any]) -> None:
         future.add_done_callback(_Done(self._replies, index))

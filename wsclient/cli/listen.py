@@ -88,7 +88,7 @@ class _Reply:
     metavar="NAME=VALUE",
     help="Print only messages with this value; repeatable.",
 )
-@click.option("--timestamps", is_flag=True, help="Begin each line with the time of its arrival.")
+@click.option("--timestamps", is_flag=True, help="Begin each line with the time at which it is printed.")
 @click.option("--exec", "program", metavar="CMD", help="Run CMD for each message, with the message on stdin.")
 @click.option(
     "--reply",
@@ -120,6 +120,8 @@ def command(
     url, more = connection.arguments(url)
     if more:
         raise CommandError(f"{more[0]!r} is one argument too many.")
+    if program is not None and timestamps:
+        raise CommandError("With --exec no line is printed that could have a time; leave out --exec or --timestamps.")
     output = connection.output(raw=raw)
     options: dict[str, Any] = {"quiet": quiet_after}
     first_messages = [parse_json(text, "--send") for text in sent]
@@ -142,11 +144,11 @@ def command(
     )
     listener = _Listener(client, output, wanted, replies, until, count, program, timestamps=timestamps)
     listener.add(client.listen())
+    end = None if wait is None else time.monotonic() + wait
     # If the client was open and has already ended, `start` may raise ClientClosed. `listener.run` prints the messages
     # that were received, and then raises the error that ended the client, if there is one.
     with contextlib.suppress(ClientClosed):
         client.start(wait)
-    end = None if wait is None else time.monotonic() + wait
     try:
         try:
             for request in requests:

@@ -18,6 +18,9 @@ The limit is needed because a message that has an id may expect no reply."""
 _CALL: Final = 2
 """The first element of a call in OCPP-J, see ``protocols.Ocpp``."""
 
+_ANSWERS: Final = (3, 4)
+"""The first elements of a result and of an error in OCPP-J (OCPP-J 1.6 §4.2)."""
+
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "obs": ("d.requestId",),
     "jupyter": ("parent_header.msg_id", "header.msg_id"),  # a reply contains its request's id and its own id
@@ -173,9 +176,12 @@ def _is_call(message: Any) -> bool:
 def _is_answer(message: Any) -> bool:
     """Whether a message of the client expects no reply, although it has an id: it answers a call that the recording
     does not contain, or ends a subscription (``complete`` of graphql-transport-ws).
+
+    Args:
+        message: an object or a list, since other messages have no id.
     """
-    if not isinstance(message, dict):
-        return False
+    if isinstance(message, list):
+        return len(message) > 2 and message[0] in _ANSWERS and isinstance(message[1], str)
     return "method" not in message and ("result" in message or "error" in message or message.get("type") == "complete")
 
 

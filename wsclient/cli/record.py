@@ -101,6 +101,10 @@ def command(
     if source is not None:
         if url is not None:
             raise CommandError("--from prints an existing recording; leave out the URL.")
+        if redact or keep or count is not None or wait is not None or until is not None:
+            raise CommandError(
+                "--from prints the whole recording as it is; leave out --redact, --keep, --count, --wait and --until."
+            )
         view = RecordingView(output, show=show or not pairs, pairs=pairs, protocol=connection.protocol)
         return _print_file(source, view)
     url, more = connection.arguments(url, () if file is None else (file,))

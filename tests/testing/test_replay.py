@@ -407,3 +407,11 @@ def test_a_client_that_does_not_speak_http_does_not_end_the_server(tmp_path):
             sock.sendall(b"nonsense\r\n\r\n")
             assert sock.recv(1) == b""
         wsclient.connect(replay.url).close()
+
+
+def test_a_request_without_a_valid_upgrade_uses_up_no_recorded_connection(tmp_path):
+    with Replay(written(tmp_path, opened(1))) as replay:
+        with socket.create_connection(("127.0.0.1", replay.port), LONG) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert sock.recv(12) == b"HTTP/1.1 426"
+        wsclient.connect(replay.url).close()

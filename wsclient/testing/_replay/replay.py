@@ -24,7 +24,7 @@ from ..._threads.wakeup import Wakeup
 from ..._typing import Self
 from ..._validation import check_bool, check_seconds
 from .._servers.certificates import url_of
-from .._servers.sockets import listen, pause_after
+from .._servers.sockets import listen, pause_after, start_or_close
 from .conversation import Conversation
 from .matching import ID_KEYS, Matcher
 from .playing import LenientPlayer, Player, StrictPlayer, heartbeats
@@ -221,7 +221,8 @@ class Replay:
         thread = threading.Thread(target=conversation.run, name=f"replay-{self.port}", daemon=True)
         with self._lock:
             self._open[conversation] = thread
-        thread.start()
+        if not start_or_close(thread, sock, "A Replay"):
+            self._conversation_ended(conversation)
 
     def _missing(self) -> list[str]:
         with self._lock:

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from websockets.server import ServerProtocol
 
 import wsclient
 from wsclient._recording import format as recording_format
@@ -368,6 +369,25 @@ def test_close_releases_all_resources(tmp_path):
         wsclient.connect(replay.url)
     del replay
     gc.collect()  # a socket left open would be a ResourceWarning, which is an error here
+
+
+def test_close_raises_if_the_thread_of_a_connection_has_not_ended(tmp_path, monkeypatch):
+    receive_eof, go_on, ended = ServerProtocol.receive_eof, threading.Event(), threading.Event()
+
+    def late(protocol):
+        assert go_on.wait(LONG)
+        receive_eof(protocol)
+        ended.set()
+
+    monkeypatch.setattr(ServerProtocol, "receive_eof", late)
+    monkeypatch.setattr(wsclient.testing._replay.replay, "_EXIT_TIMEOUT", SHORT)
+    replay = Replay(written(tmp_path, opened(1)))
+    with upgraded(replay):
+        with pytest.raises(TimeoutError, match=r"whose threads have not ended within 0\.2 s: 1\."):
+            replay.close()
+        go_on.set()
+        assert ended.wait(LONG)
+    replay.close()
 
 
 def test_a_damaged_file_is_refused_with_the_line_number(tmp_path):

@@ -153,7 +153,11 @@ class Replay:
                 raise ReplayMismatch(differences)
 
     def close(self) -> None:
-        """End all connections, and stop listening. Thread-safe; further calls have no effect."""
+        """End all connections, and stop listening. Thread-safe; further calls have no effect.
+
+        Raises:
+            TimeoutError: the thread of a connection has not ended within 5 s.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -169,6 +173,12 @@ class Replay:
         until = Deadline.after(_EXIT_TIMEOUT, time.monotonic())
         for thread in left.values():
             thread.join(until.left(time.monotonic()))
+        running = sum(thread.is_alive() for thread in left.values())
+        if running:
+            raise TimeoutError(
+                f"Connections of the Replay at {self.url} whose threads have not ended within {_EXIT_TIMEOUT:g} s: "
+                f"{running}."
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Servers whose ``accept()`` fails: without free file descriptors, or since a client has disconnected."""
+"""Servers that can't accept a connection: without file descriptors or threads, or since a client has disconnected."""
 
 import contextlib
 import errno
@@ -79,3 +79,21 @@ def test_a_server_continues_after_an_error_of_accept(start, monkeypatch, number)
     with start() as server:
         assert is_answered(server)
         assert is_answered(server)
+
+
+@pytest.mark.parametrize("start", ["raw", "replay"], indirect=True)
+def test_a_server_continues_after_the_thread_of_a_connection_could_not_start(start, monkeypatch, caplog):
+    begin, refused = threading.Thread.start, []
+
+    def refuse_first(thread):
+        if not refused and thread.name.startswith(("replay-", "wsclient-testing-peer")):
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    with start() as server:
+        monkeypatch.setattr(threading.Thread, "start", refuse_first)
+        with socket.create_connection(("127.0.0.1", server.port), LONG) as sock:
+            assert sock.recv(1) == b""
+        assert is_answered(server)
+    assert "can't start a thread for a connection (can't start new thread)" in caplog.text

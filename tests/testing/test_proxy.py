@@ -379,6 +379,7 @@ def test_an_invalid_argument_is_refused(tcp, verb, arguments, words):
         (8765, "ws://127.0.0.1:{}/"),
         ("8765", "ws://127.0.0.1:{}/"),
         ("localhost:8765", "ws://localhost:{}/"),
+        ("wss://localhost/x", "wss://localhost:{}/x"),
         ("wss://localhost:8765/a/b?c=d", "wss://localhost:{}/a/b?c=d"),
         ("ws://user:word@127.0.0.1:8765/x", "ws://user:word@127.0.0.1:{}/x"),
         ("ws://93.184.216.34:8765/x", "ws://127.0.0.1:{}/x"),
@@ -414,6 +415,12 @@ def test_a_client_reaches_a_server_on_another_loopback_address_through_the_proxy
 
 @pytest.mark.parametrize("target", ["", "ws://", "tcp://host/", "ws://host:notaport/", "host:99999"])
 def test_a_target_without_host_or_port_is_refused(target):
+    with pytest.raises(ValueError, match="must name a host and a port"):
+        FaultProxy(target)
+
+
+@pytest.mark.parametrize("target", ["localhost", "localhost/path", "[::1]", 0, "0", "localhost:0", "ws://localhost:0/"])
+def test_port_80_is_not_the_default_of_a_target_without_a_scheme_or_with_port_0(target):
     with pytest.raises(ValueError, match="must name a host and a port"):
         FaultProxy(target)
 

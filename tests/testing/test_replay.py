@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from websockets.server import ServerProtocol
 
 import wsclient
 from wsclient._recording import format as recording_format
@@ -370,6 +371,25 @@ def test_close_releases_all_resources(tmp_path):
     gc.collect()  # a socket left open would be a ResourceWarning, which is an error here
 
 
+def test_close_raises_if_the_thread_of_a_connection_has_not_ended(tmp_path, monkeypatch):
+    receive_eof, go_on, ended = ServerProtocol.receive_eof, threading.Event(), threading.Event()
+
+    def late(protocol):
+        assert go_on.wait(LONG)
+        receive_eof(protocol)
+        ended.set()
+
+    monkeypatch.setattr(ServerProtocol, "receive_eof", late)
+    monkeypatch.setattr(wsclient.testing._replay.replay, "_EXIT_TIMEOUT", SHORT)
+    replay = Replay(written(tmp_path, opened(1)))
+    with upgraded(replay):
+        with pytest.raises(TimeoutError, match=r"whose threads have not ended within 0\.2 s: 1\."):
+            replay.close()
+        go_on.set()
+        assert ended.wait(LONG)
+    replay.close()
+
+
 def test_a_damaged_file_is_refused_with_the_line_number(tmp_path):
     path = written(tmp_path, opened(1), b'{"at":0,"kind":"message"}\n')
     with pytest.raises(ValueError, match=r"made\.jsonl, line 3: "):
@@ -406,4 +426,12 @@ def test_a_client_that_does_not_speak_http_does_not_end_the_server(tmp_path):
         with socket.create_connection(("127.0.0.1", replay.port), LONG) as sock:
             sock.sendall(b"nonsense\r\n\r\n")
             assert sock.recv(1) == b""
+        wsclient.connect(replay.url).close()
+
+
+def test_a_request_without_a_valid_upgrade_uses_up_no_recorded_connection(tmp_path):
+    with Replay(written(tmp_path, opened(1))) as replay:
+        with socket.create_connection(("127.0.0.1", replay.port), LONG) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert sock.recv(12) == b"HTTP/1.1 426"
         wsclient.connect(replay.url).close()

@@ -1,11 +1,14 @@
 """Recordings of a message protocol with heartbeats, whose number depends on time."""
 
+import contextlib
 import json
 
 import pytest
 
 import wsclient
 from wsclient import JsonId, Request
+from wsclient._recording import format as recording_format
+from wsclient._recording.format import SENT
 from wsclient.testing import Replay, ReplayMismatch
 
 from ..support import LONG, Server, eventually
@@ -97,3 +100,18 @@ def test_heartbeats_are_marked_in_the_recording(recording):
     assert all("beat" in line["text"] and line["direction"] == "sent" for line in marked)
     sent = [line["text"] for line in lines if line.get("direction") == "sent" and "text" in line]
     assert sum("beat" in text for text in sent) == len(marked)
+
+
+def test_a_list_of_another_length_is_a_mismatch(tmp_path):
+    path = tmp_path / "session.jsonl"
+    entries = [{"text": '{"op":"beat","id":1}', "heartbeat": True}, {"text": '[{"id":2},{"id":3}]'}]
+    path.write_bytes(
+        recording_format.head("x", [], [])
+        + recording_format.line(0, "open", connection=1, url="ws://h/", subprotocol=None, headers=[])
+        + b"".join(recording_format.line(0, "message", connection=1, direction=SENT, **entry) for entry in entries)
+    )
+    replay = Replay(path)
+    with contextlib.closing(replay), wsclient.connect(replay.url) as client:
+        client.send('[{"id":2}]')
+        eventually(lambda: replay.mismatches)
+    assert replay.mismatches == ['connection 1, line 4: expected [{"id":2},{"id":3}], got [{"id":2}].']

@@ -273,6 +273,13 @@ def test_the_url_with_tls_leads_to_a_server_on_another_loopback_address():
         assert ask(server, "secret", ssl_context=server.client_context) == "secret"
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_url_of_a_server_on_all_addresses_has_a_host(tls):
+    with Server(host="", tls=tls) as server:
+        assert server.url == f"{'wss://localhost' if tls else 'ws://127.0.0.1'}:{server.port}/"
+        assert ask(server, "x", **({"ssl_context": server.client_context} if tls else {})) == "x"
+
+
 def test_tls_with_a_context_of_the_user(server_tls, trusting):
     with Server(tls=server_tls) as server:
         assert ask(server, "secret", ssl_context=trusting) == "secret"

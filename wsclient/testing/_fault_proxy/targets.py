@@ -74,7 +74,7 @@ def parse_target(target: str | int) -> Target:
 
     Raises:
         TypeError: it is neither a ``str`` nor an ``int``.
-        ValueError: it has no host or no port.
+        ValueError: it has no host, no port, or port 0.
     """
     if isinstance(target, int) and not isinstance(target, bool):
         target = f"ws://127.0.0.1:{target}/"
@@ -82,12 +82,15 @@ def parse_target(target: str | int) -> Target:
         raise TypeError(f"target must be a URL or a port, not {target!r}.")
     if target.isdecimal():
         target = f"127.0.0.1:{target}"
-    url = urlsplit(target if "://" in target else f"ws://{target}/")
+    has_scheme = "://" in target
+    url = urlsplit(target if has_scheme else f"ws://{target}/")
     try:
-        port = url.port or _DEFAULT_PORTS.get(url.scheme)
+        port = url.port
     except ValueError:
-        port = None
-    if not url.hostname or port is None:
+        port = 0
+    if port is None and has_scheme:
+        port = _DEFAULT_PORTS.get(url.scheme)
+    if not url.hostname or not port:
         raise ValueError(
             f"target {url._replace(netloc=url.netloc.rpartition('@')[2]).geturl()!r} must name a host and a port: "
             "ws://localhost:8765/, localhost:8765 or 8765."

@@ -18,7 +18,7 @@ from typing import Any, Final
 from websockets.exceptions import ProtocolError
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -45,16 +45,17 @@ _log = logging.getLogger("wsclient")
 
 
 class _Protocol(ServerProtocol):
-    """The protocol of ``websockets``, which selects the recorded subprotocol.
+    """The protocol of ``websockets``. It selects no subprotocol: the recorded one is not known yet when it checks the
+    request.
 
     Attributes:
-        wanted: the recorded subprotocol, which ``redacted`` has shortened if it may contain a token; None for none.
+        offered: the subprotocols that the client offers.
     """
 
-    wanted: str | None = None
+    offered: Sequence[str] = ()
 
-    def select_subprotocol(self, subprotocols: Sequence[Any]) -> Any:
-        return next((one for one in subprotocols if redacted(one) == self.wanted), None)
+    def select_subprotocol(self, subprotocols: Sequence[Any]) -> None:
+        self.offered = subprotocols
 
 
 class Conversation:
@@ -69,7 +70,8 @@ class Conversation:
         """
         Args:
             sock: the accepted socket.
-            next_player: called when the client requests the upgrade; returns None if no recorded connection is left.
+            next_player: called when the client has sent a valid upgrade request; returns None if no recorded connection
+                is left.
             on_end: called when the connection has ended.
         """
         self._next_player = next_player
@@ -129,28 +131,35 @@ class Conversation:
 
     def _answer_handshake(self, request: Request) -> None:
         self._until = Deadline(None)
-        player = self._next_player()
         protocol = self._protocol
+        response = protocol.accept(request)
+        is_valid = response.status_code == 101
+        player = self._next_player() if is_valid else None
         if player is None:
-            protocol.send_response(
-                protocol.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, "The recording has no further connection.\n")
-            )
+            if is_valid:
+                text = "The recording has no further connection.\n"
+                response = protocol.reject(http.HTTPStatus.SERVICE_UNAVAILABLE, text)
+            protocol.send_response(response)
             self._linger()
             return
-        protocol.wanted = player.subprotocol
-        response = protocol.accept(request)
-        if response.status_code == 101:
-            for name, value in player.headers:
-                if name not in _OWN_HEADERS and not name.startswith("sec-websocket-") and value != REDACTED:
-                    response.headers[name] = value
-            if protocol.wanted != _shown(protocol.subprotocol):
-                player.differ(f"the subprotocol {protocol.wanted!r} was recorded, but the client does not offer it now")
+        for name, value in player.headers:
+            if name not in _OWN_HEADERS and not name.startswith("sec-websocket-") and value != REDACTED:
+                response.headers[name] = value
+        self._select_subprotocol(player, response)
         protocol.send_response(response)
-        if response.status_code == 101:
-            self._player = player
-            player.begin(time.monotonic())
+        self._player = player
+        player.begin(time.monotonic())
+
+    def _select_subprotocol(self, player: Player, response: Response) -> None:
+        """Select the recorded subprotocol, which ``redacted`` has shortened if it may contain a token."""
+        wanted = player.subprotocol
+        if wanted is None:
+            return
+        selected = next((one for one in self._protocol.offered if redacted(one) == wanted), None)
+        if selected is None:
+            player.differ(f"the subprotocol {wanted!r} was recorded, but the client does not offer it now")
         else:
-            self._linger()
+            response.headers["Sec-WebSocket-Protocol"] = selected
 
     def _take(self, frame: Frame) -> None:
         player = self._player
@@ -216,10 +225,6 @@ class Conversation:
             else:
                 with contextlib.suppress(OSError):
                     self._sock.shutdown(socket.SHUT_WR)
-
-
-def _shown(subprotocol: str | None) -> str | None:
-    return None if subprotocol is None else redacted(subprotocol)
 
 
 def _as_bytes(payload: str | bytes) -> bytes:

@@ -106,7 +106,9 @@ class Matcher:
         return isinstance(value, dict) and "method" in value and bool(self.ids_of(value))
 
     def learn(self, wanted: Any, got: Any, ids: Ids) -> None:
-        """Add to ``ids``, for each id in a recorded message, the id in the client's message that corresponds to it."""
+        """Add to ``ids``, for each id in a recorded message, the id in the client's message that corresponds to it. The
+        two messages must have been compared before: two lists must have the same length.
+        """
         pairs = zip(wanted, got, strict=True) if isinstance(wanted, list) and isinstance(got, list) else [(wanted, got)]
         for one, other in pairs:
             if isinstance(one, dict) and isinstance(other, dict):

@@ -208,8 +208,10 @@ class StrictPlayer(Player):
         """Whether the client's message is the recorded one; with heartbeats, its id may differ."""
         if not self._matcher.heartbeats:
             return self._matcher.same(wanted, got)
+        if not self._matcher.same_but_ids(wanted, got):
+            return False
         self._matcher.learn(wanted.value, got.value, self._ids)
-        return self._matcher.same_but_ids(wanted, got)
+        return True
 
     def _recorded_step(self) -> RecordedStep | None:
         return (

@@ -24,7 +24,7 @@ from ..._threads.wakeup import Wakeup
 from ..._typing import Self
 from ..._validation import check_bool, check_seconds
 from .._servers.certificates import url_of
-from .._servers.sockets import listen, pause_after
+from .._servers.sockets import listen, pause_after, start_or_close
 from .conversation import Conversation
 from .matching import ID_KEYS, Matcher
 from .playing import LenientPlayer, Player, StrictPlayer, heartbeats
@@ -153,7 +153,11 @@ class Replay:
                 raise ReplayMismatch(differences)
 
     def close(self) -> None:
-        """End all connections, and stop listening. Thread-safe; further calls have no effect."""
+        """End all connections, and stop listening. Thread-safe; further calls have no effect.
+
+        Raises:
+            TimeoutError: the thread of a connection has not ended within 5 s.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -169,6 +173,12 @@ class Replay:
         until = Deadline.after(_EXIT_TIMEOUT, time.monotonic())
         for thread in left.values():
             thread.join(until.left(time.monotonic()))
+        running = sum(thread.is_alive() for thread in left.values())
+        if running:
+            raise TimeoutError(
+                f"Connections of the Replay at {self.url} whose threads have not ended within {_EXIT_TIMEOUT:g} s: "
+                f"{running}."
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -221,7 +231,8 @@ class Replay:
         thread = threading.Thread(target=conversation.run, name=f"replay-{self.port}", daemon=True)
         with self._lock:
             self._open[conversation] = thread
-        thread.start()
+        if not start_or_close(thread, sock, "A Replay"):
+            self._conversation_ended(conversation)
 
     def _missing(self) -> list[str]:
         with self._lock:

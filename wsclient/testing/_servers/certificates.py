@@ -49,7 +49,7 @@ def certificate_for(tls: bool | ssl.SSLContext | None, host: str) -> Certificate
 
     authority = trustme.CA()
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*sorted({"localhost", "127.0.0.1", "::1", host})).configure_cert(server_context)
+    authority.issue_cert(*sorted({"localhost", "127.0.0.1", "::1", host or "localhost"})).configure_cert(server_context)
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(client_context)
     return Certificate(server_context, client_context)
@@ -72,9 +72,10 @@ def client_context_of(certificate: Certificate | None) -> ssl.SSLContext:
 
 def url_of(host: str, port: int, certificate: Certificate | None) -> str:
     """The URL of a server. With TLS its host is ``localhost`` if the server listens there: most certificates for tests
-    are made for this name.
+    are made for this name. The empty host, which means all addresses of IPv4, is ``127.0.0.1`` without TLS.
     """
     if certificate is not None and host in _LOCALHOST:
         host = "localhost"
+    host = host or "127.0.0.1"
     scheme = "ws" if certificate is None else "wss"
     return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"

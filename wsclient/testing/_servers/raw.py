@@ -57,7 +57,7 @@ from ..._validation import check_callable
 from .certificates import certificate_for, client_context_of, url_of
 from .peer import RECEIVE_TIMEOUT, Peer
 from .service import Service
-from .sockets import listen, pause_after, shut
+from .sockets import listen, pause_after, shut, start_or_close
 
 __all__ = ["RawServer"]
 
@@ -200,8 +200,8 @@ class RawServer(Service):
             self._waiting.put(peer)
             return
         thread = threading.Thread(target=self._run, args=(peer,), name="wsclient-testing-peer", daemon=True)
-        self._threads = [known for known in self._threads if known.is_alive()] + [thread]
-        thread.start()
+        if start_or_close(thread, sock, "A RawServer"):
+            self._threads = [known for known in self._threads if known.is_alive()] + [thread]
 
     def _run(self, peer: Peer) -> None:
         if isinstance(peer.sock, ssl.SSLSocket):

@@ -7,9 +7,13 @@ import errno
 import logging
 import socket
 import struct
+import threading
 from typing import Final
 
-__all__ = ["WAITING", "close_with_reset", "listen", "listen_again", "make_reset", "pause_after", "reserve", "shut"]
+__all__ = [
+    "WAITING", "close_with_reset", "listen", "listen_again", "make_reset", "pause_after", "reserve", "shut",
+    "start_or_close",
+]  # fmt: skip
 
 BACKLOG: Final = 512
 """How many connections may wait to be accepted: a test may start hundreds of clients at the same time."""
@@ -98,6 +102,31 @@ def pause_after(error: OSError, server: str) -> float:
         PAUSE,
     )
     return PAUSE
+
+
+def start_or_close(thread: threading.Thread, sock: socket.socket, server: str) -> bool:
+    """Start the thread of a connection. If the system has no thread left, close the connection and log the reason.
+
+    Args:
+        thread: the thread.
+        sock: the connection's socket.
+        server: the subject of the log's sentence: ``"A Replay"``.
+
+    Returns:
+        Whether the thread was started.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        sock.close()
+        _log.warning(
+            "%s can't start a thread for a connection (%s), so the connection was closed; raise the limit of threads "
+            "(ulimit -u), or end other threads.",
+            server,
+            error,
+        )
+        return False
+    return True
 
 
 def shut(sock: socket.socket) -> None:

@@ -27,8 +27,8 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "shell": "Talk to a server interactively.",
     "demo": "Cut a client's connection, and show what happens to its requests.",
 }
-"""Each command, with the first line of its help. The module of a command has the same name; its attribute ``command``
-is the ``click`` command."""
+"""Each command, with the text that ``wsclient --help`` shows for it. The module of a command has the same name; its
+attribute ``command`` is the ``click`` command."""
 
 
 class _PipeClosed(Exception):

@@ -238,8 +238,8 @@ class Lane:
         """Send no more requests on this connection, because the client has refused one.
 
         Args:
-            error: the error of the client. A request that was not sent is not counted as failed; one that was lost with
-                its connection is.
+            error: the error of the client. The request is counted as failed, unless it was not sent because the client
+                or the connection had ended.
             counts: whether the request was due after the warm-up.
         """
         with self.lock:

@@ -95,7 +95,11 @@ def play(
 
 @dataclass(frozen=True)
 class _Script:
-    """One recorded connection, with its steps and the subprotocols to offer."""
+    """One recorded connection, with its steps and the subprotocols to offer.
+
+    The names of the steps are those of a server that plays the recording: ``EXPECT`` is a message that the client
+    sends, ``SEND`` a message that the server sends.
+    """
 
     recorded: RecordedConnection
     steps: list[RecordedStep]

@@ -75,7 +75,8 @@ class Conversation:
         self.is_correlated = connection.protocol is not None
         self._make_client = partial(connection.client, url, output, retry=retry, level=logging.WARNING)
         self._has_waiting_threads = has_waiting_threads
-        # Guards the four attributes below: the performing thread and the hook thread change them.
+        # Guards `_requests`, `_uncorrelated`, `_subscribed` and `_opened_count`. These threads change them: the
+        # performing thread, the hook thread and, for `/sub` with `has_waiting_threads`, a further thread.
         self._lock = make_lock()
         self._requests = 0
         self._uncorrelated = 0

@@ -16,7 +16,7 @@ import wsclient
 from wsclient import Client, State
 from wsclient._recording import format as recording_format
 from wsclient._recording.format import RECEIVED, SENT
-from wsclient.cli import main
+from wsclient.cli import main, profiles
 
 from ..support import AMPLE, LONG, SHORT, Server
 from ..support.commands import Commands, FullDisk
@@ -186,6 +186,13 @@ def test_a_missing_extra_is_named(commands, recording, monkeypatch):
 
 def compare(commands, recording, url, *options):
     return commands("replay", recording, "--to", url, "--timeout", "5", *options)
+
+
+def test_to_is_the_server_also_if_a_profile_has_another_one(commands, recording, monkeypatch, tmp_path):
+    (tmp_path / "profiles.toml").write_text('[other]\nurl = "ws://127.0.0.1:9"\n')
+    monkeypatch.setattr(profiles, "profiles_path", lambda: tmp_path / "profiles.toml")
+    with server() as real:
+        assert compare(commands, recording, f"127.0.0.1:{real.port}", "--profile", "other", *GIVEN)[:2] == (0, [])
 
 
 def test_the_same_server_shows_no_difference(commands, recording):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 import threading
 import time
@@ -88,7 +89,7 @@ def command(
         raise CommandError("--port and --lenient are for a replay as a server; leave out --to, or these.")
     from .replay_client import play
 
-    url, _ = connection.arguments(target)
+    url, _ = dataclasses.replace(connection, url=None).arguments(target)  # --to, not the URL of a profile
     return play(file, url, connection, output, secrets=secrets, ignore=ignore, speed=speed)
 
 

@@ -107,9 +107,9 @@ class Relay:
             self._watch(pipe)
 
     def _can_move(self, pipe: Pipe, direction: str) -> bool:
-        """Whether the moment that ``next_at`` of the flow returns counts. It does not in three cases: a socket event is
-        needed first; the end of the stream was forwarded; or the direction is dropped and its flow contains no bytes,
-        since the end of a stream is not forwarded while its direction is dropped.
+        """Whether the loop must wake when the flow's bytes or its end become due (``Flow.next_at``). Not in three
+        cases: a socket event is needed first; the end of the stream was forwarded; or the direction is dropped and its
+        flow contains no bytes, since the end of a stream is not forwarded while its direction is dropped.
         """
         if not pipe.connected or direction in pipe.stuck or direction in pipe.shut:
             return False

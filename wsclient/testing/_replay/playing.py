@@ -245,7 +245,8 @@ class LenientPlayer(Player):
       that precedes it in the recording.
     * If some messages answer by an id, each of these is sent after the message that it answers. The others are called
       *pushes*. A push is sent after the client's message that precedes it in the recording, or after a later one if
-      that is received first. Pushes keep their recorded order.
+      that is received first. Pushes keep their recorded order. Exception: with ``speed=``, a push may overtake an
+      earlier one if the client sends its messages faster than it did in the recording.
     """
 
     def __init__(self, connection: RecordedConnection, matcher: Matcher, speed: float | None) -> None:

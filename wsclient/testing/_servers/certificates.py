@@ -1,4 +1,7 @@
-"""Certificates for servers on loopback, and contexts that trust them. No certificate is stored or used twice."""
+"""Certificates for servers on loopback, and contexts that trust them.
+
+Each server with ``tls=True`` makes one certificate, and keeps it when it restarts. No certificate is kept in a file.
+"""
 
 from __future__ import annotations
 

@@ -98,6 +98,8 @@ class Listening:
     def stop(self) -> None:
         """Stop listening, end all connections with a FIN, and wait until all handlers have returned.
 
+        With ``websockets`` before 17 the handlers are not awaited; they may return later.
+
         Raises:
             TimeoutError: a handler has not returned within 15 s.
         """

@@ -2,7 +2,7 @@
 
 Guarantees:
     * All methods may be called from any thread, except that a handler must not call ``stop``, ``restart`` and
-      ``close``, which wait until all handlers have returned.
+      ``close``, which wait until all handlers have returned (with ``websockets`` before 17 they do not wait).
     * Each connection whose handshake the server has answered with 101 is in ``opened``, and each message that was
       received is appended to ``received`` and never removed; also if the client closed the connection before the
       server's thread ran.

@@ -91,65 +91,62 @@ def test_a_quiet_subscription_that_stays_quiet_renews_the_connection(raw):
     client.close(timeout=0)
 
 
+def numbers_of_attempts(script, **options):
+    """The first numbers of attempts of a client against ``script(peer, client, numbers)``."""
+    numbers, clients = [], []
+
+    def wait(state):
+        numbers.append(state.attempt_number)
+        return 0.0
+
+    def serve(peer):
+        with contextlib.suppress(OSError):  # the test ends
+            script(peer, clients[0], numbers)
+
+    reconnect = wsclient.Reconnect(wait=wait, min_uptime=0.0)
+    with RawServer(serve) as raw:
+        clients.append(wsclient.Client(raw.url, quiet=SOON, reconnect=reconnect, ping_interval=None, **options))
+        clients[0].start()
+        eventually(lambda: len(numbers) >= 3)
+        clients[0].close(timeout=0)
+    return numbers[:3]
+
+
 @pytest.mark.parametrize("overlap", [0.01, 0])
 @pytest.mark.parametrize("brings", [False, True])
 def test_a_renewal_does_not_end_the_back_off_of_connections_that_bring_nothing(brings, overlap):
-    numbers, accepted = [], itertools.count(1)
+    accepted = itertools.count(1)
 
-    def script(peer):
+    def script(peer, client, numbers):
         """Each second connection is that of a renewal, and is closed by the server."""
         is_first = next(accepted) % 2
         peer.upgrade(then=frame(1, b"x") if is_first and brings else b"")
-        with contextlib.suppress(OSError):  # the test ends
-            if not is_first:
-                eventually(lambda: client.stats.renewals > len(numbers))
-                peer.finish()
-            peer.receive_frame()
+        if not is_first:
+            eventually(lambda: client.stats.renewals > len(numbers) or client.state is State.CLOSED)
             peer.finish()
+        peer.receive_frame()
+        peer.finish()
 
-    def wait(state):
-        numbers.append(state.attempt_number)
-        return 0.0
-
-    reconnect = wsclient.Reconnect(wait=wait, min_uptime=0.0)
-    with RawServer(script) as raw:
-        client = wsclient.Client(
-            raw.url, quiet=SOON, renew=Renew(overlap=overlap), reconnect=reconnect, ping_interval=None
-        )
-        client.start()
-        eventually(lambda: len(numbers) >= 3)
-        client.close(timeout=0)
-    assert numbers[:3] == ([1, 1, 1] if brings else [1, 2, 3])
+    assert numbers_of_attempts(script, renew=Renew(overlap=overlap)) == ([1, 1, 1] if brings else [1, 2, 3])
 
 
 def test_the_loss_of_a_connection_that_brought_nothing_during_a_renewal_does_not_end_the_back_off():
-    numbers, attempts = [], []
+    attempts = []
 
-    def script(peer):
+    def script(peer, client, numbers):
         """Each second connection begins as a renewal, and becomes a reconnect."""
         attempts.append(peer)
         number = len(attempts)
-        with contextlib.suppress(OSError):  # the test ends
-            if number % 2:
-                peer.upgrade()
-                eventually(lambda: len(attempts) > number or client.state is State.CLOSED)
-            else:
-                eventually(lambda: client.state in (State.CONNECTING, State.CLOSED))
-                peer.upgrade()
-                eventually(lambda: client.stats.connections >= number or client.state is State.CLOSED)
-            peer.finish()
+        if number % 2:
+            peer.upgrade()
+            eventually(lambda: len(attempts) > number or client.state is State.CLOSED)
+        else:
+            eventually(lambda: client.state in (State.CONNECTING, State.CLOSED))
+            peer.upgrade()
+            eventually(lambda: client.stats.connections >= number or client.state is State.CLOSED)
+        peer.finish()
 
-    def wait(state):
-        numbers.append(state.attempt_number)
-        return 0.0
-
-    reconnect = wsclient.Reconnect(wait=wait, min_uptime=0.0)
-    with RawServer(script) as raw:
-        client = wsclient.Client(raw.url, quiet=SOON, renew=Renew(), reconnect=reconnect, ping_interval=None)
-        client.start()
-        eventually(lambda: len(numbers) >= 3)
-        client.close(timeout=0)
-    assert numbers[:3] == [1, 2, 3]
+    assert numbers_of_attempts(script, renew=Renew()) == [1, 2, 3]
 
 
 # --- heartbeats ------------------------------------------------------------------------------------------------------

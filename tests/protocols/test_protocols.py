@@ -249,7 +249,7 @@ def test_a_function_that_interrupts_new_id_gets_another_id(ids):
 
     while disturb(take, moment, take, ("call", "c_call", "c_return")):
         moment += 1
-    assert len(set(seen)) == len(seen) == 2 * moment - 1
+    assert len(set(seen)) == len(seen) > moment
 
 
 def test_numbers_of_many_threads_differ():

@@ -1,11 +1,13 @@
 """Renewal: a second connection takes over from the first one while that still serves."""
 
 import concurrent.futures
+import gc
 import itertools
 import json
 import os
 import socket
 import threading
+import weakref
 
 import pytest
 import tenacity
@@ -1141,6 +1143,27 @@ def test_a_queued_request_is_encoded_by_the_protocol_of_the_connection_that_writ
     old.send_text("of a")
     assert first.result(LONG) == "of a"
     client.close(timeout=0)
+
+
+class Registered(wsclient.JsonRpc):
+    """Knows its copies, one for each connection."""
+
+    def __init__(self):
+        super().__init__()
+        self.copies = weakref.WeakSet()
+
+    def reset(self):
+        self.copies.add(self)
+
+
+def test_the_protocol_objects_of_replaced_connections_are_freed(raw):
+    protocol = Registered()
+    client, _ = open_renewing(raw, protocol=protocol)
+    for _ in range(4):
+        renewed(client, raw)
+    client.close(timeout=0)
+    freed = lambda: gc.collect() >= 0 and len(protocol.copies) <= 2  # noqa: E731  (the first one and the last one)
+    eventually(freed)
 
 
 # --- further cases ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import time
 
 import wsclient
 from tests.support import eventually
-from tests.support.figures import resident, threads
+from tests.support.figures import resident, threads_that_stay
 from wsclient import State
 
 DEFAULT = wsclient.Reconnect().wait
@@ -51,8 +51,7 @@ def main():
     herd = [Member(url) for _ in range(count)]
     for member in herd:
         member.client.start(PATIENCE)
-    eventually(lambda: threads() <= count + 1, PATIENCE)  # each start() had a helper thread for a moment
-    say(open=count, threads=threads(), resident=resident())
+    say(open=count, threads=threads_that_stay(count + 1, PATIENCE), resident=resident())
     clients = [one.client for one in herd]
     eventually(lambda: all(one.stats.connections > 1 and one.state is State.OPEN for one in clients), PATIENCE)
     back = time.monotonic()
@@ -60,7 +59,7 @@ def main():
     say(
         back=back,
         answered=answered,
-        threads=threads(),
+        threads=threads_that_stay(count + 1),
         attempts=[one.attempts[1:] for one in herd],
         losses=[one.losses for one in herd],
         delays=[one.delays for one in herd],

@@ -12,7 +12,7 @@ import tenacity
 
 import wsclient
 from tests.support import eventually
-from tests.support.figures import depth, descriptors, resident, threads
+from tests.support.figures import depth, descriptors, resident, threads_that_stay
 
 
 class Counting(wsclient.Client):
@@ -42,7 +42,7 @@ def main():
         gc.collect()
         facts = {
             "connections": client.stats.connections,
-            "threads": min(threads() for _ in range(1000)),  # the helper thread of on_session comes and goes
+            "threads": threads_that_stay(3),  # the helper thread of on_session comes and goes
             "descriptors": descriptors(),
             # coverage keeps some memory for each thread that was started, and there is one for each on_session.
             "resident": None if "coverage" in sys.modules else resident(),

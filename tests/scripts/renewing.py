@@ -9,7 +9,7 @@ import sys
 
 import wsclient
 from tests.support import LONG, eventually
-from tests.support.figures import depth, descriptors, resident, threads
+from tests.support.figures import depth, descriptors, resident, threads_that_stay
 
 depths = set()
 
@@ -26,7 +26,7 @@ def main():
             gc.collect()
             facts = {
                 "renewals": client.stats.renewals,
-                "threads": min(threads() for _ in range(1000)),  # helper threads come and go
+                "threads": threads_that_stay(3),  # helper threads come and go
                 "descriptors": descriptors(),
                 # Coverage keeps objects of each thread, also of those that have ended.
                 "resident": None if "coverage" in sys.modules else resident(),

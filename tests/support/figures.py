@@ -3,9 +3,12 @@
 import gc
 import os
 import sys
+import threading
+import time
 
 import pytest
 
+_pause = threading.Event()  # never set
 HAS_PROC = os.path.isdir("/proc/self/fd")
 
 needs_proc = pytest.mark.skipif(not HAS_PROC, reason="descriptors, threads and memory are counted in /proc")
@@ -36,6 +39,19 @@ def sockets():
 def threads():
     """The number of threads, including those that Python did not start."""
     return len(os.listdir("/proc/self/task"))
+
+
+def threads_that_stay(expected, patience=30):
+    """The smallest number of threads seen until it is the expected one, at the latest after ``patience`` seconds.
+
+    Helper threads of the library exist for a moment; a single count, or many within a moment, may include one.
+    """
+    deadline = time.monotonic() + patience
+    fewest = threads()
+    while fewest > expected and time.monotonic() < deadline:
+        _pause.wait(0.001)  # lets the helper thread continue
+        fewest = min(fewest, threads())
+    return fewest
 
 
 def resident():

@@ -137,7 +137,7 @@ class ClientContext:
             protocol: the protocol object of the connection that takes new messages; after a renewal this is a copy.
         """
         if protocol is not self.protocol:
-            self.protocol._successor = protocol  # encodes the requests in the queue, too
+            protocol._take_over(self.protocol)  # it encodes the requests in the queue, too
         self.protocol = protocol
         self.requests.protocol = protocol
 

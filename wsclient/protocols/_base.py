@@ -60,7 +60,7 @@ class Protocol:
     _max_batch = MAX_BATCH  # how many messages a payload may contain
     _decides_final = False  # whether ``final`` is overridden; set when a client is made for this object
     _sample_id: Any = None  # for trial encodings; it is never sent
-    _successor: Protocol | None = None  # the copy that encodes new messages since a renewal
+    _present: _PresentProtocol | None = None  # set when a client is made for this object; its copies share it
 
     def __getstate__(self) -> dict[str, Any]:
         if "json" in vars(self):
@@ -246,11 +246,20 @@ class Protocol:
     def _serve(self, codec: Any, max_batch: int = MAX_BATCH) -> None:
         """Called when a client is made for this object, before any other thread calls ``new_id``."""
         self.json = codec
+        self._present = _PresentProtocol(self)
         self._max_batch = max_batch
         self._decides_final = self._overrides_final()
         if self._encodes_by_id():
             with contextlib.suppress(NotImplementedError):  # the protocol has no requests
                 self._sample_id = self.new_id()
+
+    def _take_over(self, old: Protocol) -> None:
+        """Called when a renewal replaces the connection of ``old``, of which this object is a copy, by one of its own:
+        requests that are not written yet are encoded by this object from now on. I/O thread only.
+        """
+        present = self._present = old._present  # the same object, unless a subclass copies in another way
+        if present is not None:
+            present.protocol = self
 
     def _refusal(self, id: Any, method: str) -> str | bytes | None:
         """The payload that answers a call of the server for which there is no handler; None to send no answer."""
@@ -322,6 +331,20 @@ class Protocol:
         return _StoredRequest(self, copy.deepcopy(message))
 
 
+class _PresentProtocol:
+    """The protocol object of the connection that takes new messages. All protocol objects of a client share it; they do
+    not refer to each other, so those of connections that have ended are freed.
+
+    Attributes:
+        protocol: the protocol object. The I/O thread assigns it, other threads read it.
+    """
+
+    __slots__ = ("protocol",)
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+
+
 class _StoredRequest(Encoder):
     """A request that is stored as a message, for protocols that can encode it only together with its id.
 
@@ -338,6 +361,6 @@ class _StoredRequest(Encoder):
         self.size = len(self(protocol._sample_id)[1])
 
     def __call__(self, id: Any) -> tuple[Opcode, bytes]:
-        while self._protocol._successor is not None:
-            self._protocol = self._protocol._successor
-        return encoded(self._protocol.encode_request(self._message, id))
+        present = self._protocol._present
+        protocol = self._protocol if present is None else present.protocol
+        return encoded(protocol.encode_request(self._message, id))

@@ -44,8 +44,7 @@ def main():
             "connections": client.stats.connections,
             "threads": threads_that_stay(3),  # the helper thread of on_session comes and goes
             "descriptors": descriptors(),
-            # coverage keeps some memory for each thread that was started, and there is one for each on_session.
-            "resident": None if "coverage" in sys.modules else resident(),
+            "resident": resident(),
             "io depths": len(depths["io"]),
             "hook depths": max(len(depths["on_open"]), len(depths["on_close"])),
             "depth": max(depths["io"]),

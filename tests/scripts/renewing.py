@@ -28,9 +28,8 @@ def main():
                 "renewals": client.stats.renewals,
                 "threads": threads_that_stay(3),  # helper threads come and go
                 "descriptors": descriptors(),
-                # Coverage keeps objects of each thread, also of those that have ended.
-                "resident": None if "coverage" in sys.modules else resident(),
-                "objects": None if "coverage" in sys.modules else len(gc.get_objects()),
+                "resident": resident(),
+                "objects": len(gc.get_objects()),
                 "depths": sorted(depths),
                 "members": len(client._wsclient.context.subscriptions.members),
                 "owners": len(client._wsclient.context.subscriptions._owners),

@@ -43,12 +43,17 @@ class Script:
     It prints one JSON value per line, which ``read_value()`` returns in order, and reads those of ``write_line()``.
     """
 
-    def __init__(self, name, *arguments):
+    def __init__(self, name, *arguments, is_measured=True):
+        """``is_measured``: whether coverage may measure the process, if it measures this one. It keeps memory for each
+        thread that was started.
+        """
+        prefixes = () if is_measured else ("COVERAGE_",)
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"tests.scripts.{name}", *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={name: value for name, value in os.environ.items() if not name.startswith(prefixes)},
         )
         self._lines = queue.Queue()
         self._reader = threading.Thread(target=self._read, name="test-script", daemon=True)

@@ -46,7 +46,7 @@ def main():
         open_api(url, token, idle=1, lifetime=60, on_renew=lambda client, reason: renewed.set()) as client,
     ):
         slow = client.submit({"action": "addSlowly", "numbers": [1, 2]})
-        client.renew("for this example")  # and by itself, a quarter of the lifetime before its end
+        client.renew("for this example")  # and without this call, a quarter of the lifetime before its end
         print("sum, from the first connection:", slow.result(10)["sum"])
         print("sum, from the second one:", client.request({"action": "add", "numbers": [3, 4]})["sum"])
         threading.Event().wait(1.2)  # longer than a connection may idle

@@ -58,7 +58,7 @@ class App(websocket.WebSocketApp):
         self.sock.shutdown()
 
     def send(self, sock, data):
-        raise AssertionError("websocket-client sends by itself")
+        raise AssertionError("websocket-client sends a frame that the client did not give it")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What begins a renewal by itself: time, an expiry, a message of the server; and the wait for a quiet moment."""
+"""What begins a renewal other than ``renew()``: time, an expiry, a message of the server; waits for a quiet moment."""
 
 import contextlib
 import itertools

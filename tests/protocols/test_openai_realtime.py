@@ -64,7 +64,7 @@ class Session:
                 refuse("item_delete_invalid_item_id", "No such item")
                 return
             send("conversation.item.deleted", item_id=item)
-        elif kind == "speech":  # voice detection begins a response by itself
+        elif kind == "speech":  # voice detection begins a response without a request
             self.begin(connection, send, None)
             self.end(connection, send, "completed")
 

@@ -134,7 +134,7 @@ def test_subscriptions_are_requested_again_after_the_pause_and_before_the_queue(
 
 
 class Beating(wsclient.JsonId):
-    """Answers ``{"type": "ping"}`` by itself, and has a heartbeat that must be answered."""
+    """``decode`` returns the answer to ``{"type": "ping"}``; has a heartbeat that must be answered."""
 
     def __init__(self):
         super().__init__()

@@ -407,7 +407,7 @@ def test_a_close_frame_passes_messages_of_on_session_that_wait(raw):
 
 
 class Beating(wsclient.JsonId):
-    """Answers ``{"type": "ping"}`` by itself, and has a heartbeat."""
+    """``decode`` returns the answer to ``{"type": "ping"}``; the protocol also has a heartbeat."""
 
     def __init__(self, every):
         super().__init__()

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(
 )
 needs_pyflakes = pytest.mark.skipif(
     "not has('pyflakes')",
-    reason=f"PYFLAKES IS MISSING beside pylsp, which then asks and reports nothing by itself: {TO_INSTALL}",
+    reason=f"PYFLAKES IS MISSING beside pylsp, which then sends no request and no report: {TO_INSTALL}",
 )
 
 SOON = wsclient.Reconnect(wait=tenacity.wait_fixed(0.05))

@@ -1145,6 +1145,21 @@ def test_a_queued_request_is_encoded_by_the_protocol_of_the_connection_that_writ
     client.close(timeout=0)
 
 
+def test_a_request_of_on_session_is_encoded_by_the_protocol_of_its_connection(raw):
+    def on_session(client, session):
+        if session.number > 1:
+            assert session.request("log in", timeout=LONG) == "welcome"
+
+    client, _ = open_renewing(raw, protocol=Unnamed(), on_session=on_session)
+    for _ in range(2):
+        future, new = begin_renewal(client, raw)
+        new.upgrade()
+        assert new.receive_text() == "log in"
+        new.send_text("welcome")
+        assert future.result(LONG) is True
+    client.close(timeout=0)
+
+
 class Registered(wsclient.JsonRpc):
     """Knows its copies, one for each connection."""
 

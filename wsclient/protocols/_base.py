@@ -61,6 +61,7 @@ class Protocol:
     _decides_final = False  # whether ``final`` is overridden; set when a client is made for this object
     _sample_id: Any = None  # for trial encodings; it is never sent
     _present: _PresentProtocol | None = None  # set when a client is made for this object; its copies share it
+    _is_replaced = False  # whether a renewal has replaced its connection; ``_present`` then encodes new messages
 
     def __getstate__(self) -> dict[str, Any]:
         if "json" in vars(self):
@@ -260,6 +261,7 @@ class Protocol:
         present = self._present = old._present  # the same object, unless a subclass copies in another way
         if present is not None:
             present.protocol = self
+            old._is_replaced = True  # after the assignment above: other threads read in the opposite order
 
     def _refusal(self, id: Any, method: str) -> str | bytes | None:
         """The payload that answers a call of the server for which there is no handler; None to send no answer."""
@@ -362,5 +364,6 @@ class _StoredRequest(Encoder):
 
     def __call__(self, id: Any) -> tuple[Opcode, bytes]:
         present = self._protocol._present
-        protocol = self._protocol if present is None else present.protocol
-        return encoded(protocol.encode_request(self._message, id))
+        if present is not None and self._protocol._is_replaced:
+            self._protocol = present.protocol
+        return encoded(self._protocol.encode_request(self._message, id))

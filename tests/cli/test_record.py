@@ -1,5 +1,6 @@
 """``wsclient record``: what it sends, writes and prints, and when it ends."""
 
+import errno
 import io
 import json
 import os
@@ -287,6 +288,16 @@ def test_a_stdin_that_is_not_utf_8_ends_it(commands, server, path):
     code, _, err = commands("record", server.url, path, stdin=io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
     assert code == 2
     assert any(line.startswith("wsclient: stdin is not UTF-8: ") for line in err)
+
+
+def test_a_stdin_that_can_not_be_read_ends_it(commands, server, path):
+    def broken():
+        yield "one\n"
+        raise OSError(errno.EIO, "the terminal is gone")
+
+    code, _, err = commands("record", server.url, path, stdin=Script(broken()))
+    assert code == 2
+    assert "the terminal is gone" in err[-1]
 
 
 def test_the_last_messages_before_a_fatal_end_are_printed(commands, path):

@@ -259,9 +259,9 @@ class Protocol:
         requests that are not written yet are encoded by this object from now on. I/O thread only.
         """
         present = self._present = old._present  # the same object, unless a subclass copies in another way
-        if present is not None:
-            present.protocol = self
-            old._is_replaced = True  # after the assignment above: other threads read in the opposite order
+        assert present is not None
+        present.protocol = self
+        old._is_replaced = True  # after the assignment above: other threads read in the opposite order
 
     def _refusal(self, id: Any, method: str) -> str | bytes | None:
         """The payload that answers a call of the server for which there is no handler; None to send no answer."""

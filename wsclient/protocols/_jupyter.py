@@ -46,6 +46,8 @@ class JupyterKernel(Protocol):
     kernel also have ``header`` and ``parent_header``. A reply whose status is not ``ok`` is raised as a ``RemoteError``
     with the name and the text of the exception; ``data`` is the content of the reply. If the server reports that the
     kernel died or is restarted, all requests without a reply fail with the code ``dead`` or ``restarting``.
+    A request that is sent before the next kernel runs may be lost (seen with Jupyter Server); so first repeat
+    ``kernel_info_request``, with a short ``timeout``, until it is answered.
 
     Messages that answer no request of this client (outputs of other clients of the same kernel, comm messages) are
     events; their topic is the message type. ``client.notify("comm_msg", {...})`` sends a message without an answer.

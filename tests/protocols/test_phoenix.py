@@ -260,7 +260,7 @@ def test_a_trial_encoding_of_a_leave_does_not_forget_the_join():
     client = wsclient.Client("ws://localhost:1/", protocol=protocol)
     encoder = protocol._encoder(push("phx_leave"))
     assert encoded(protocol, push("x"), "12")[0] == "1"
-    assert json.loads(encoder("13")[1])[0] == "1"
+    assert json.loads(encoder.encode("13")[1])[0] == "1"
     assert encoded(protocol, push("x"), "14")[0] is None
     client.close()
 

@@ -73,7 +73,7 @@ def with_codec(protocol, codec=standard):
 
 def encoder(protocol, message, id):
     """The payload that is sent when the id is known."""
-    return protocol._encoder(message)(id)
+    return protocol._encoder(message).encode(id)
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -117,9 +117,9 @@ def test_an_encoder_can_be_used_with_another_id_and_has_the_size_of_its_payload(
     message = {"method": "add", "params": [1]}
     made = JsonId()._encoder(message)
     message["params"].append(2)
-    assert json.loads(made(1)[1]) == {"id": 1, "method": "add", "params": [1]}
-    assert json.loads(made(2)[1]) == {"id": 2, "method": "add", "params": [1]}
-    assert made.size == len(made(7)[1]) - 1
+    assert json.loads(made.encode(1)[1]) == {"id": 1, "method": "add", "params": [1]}
+    assert json.loads(made.encode(2)[1]) == {"id": 2, "method": "add", "params": [1]}
+    assert made.size == len(made.encode(7)[1]) - 1
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -167,7 +167,7 @@ def test_the_short_path_of_encoding_gives_the_same_payload(message):
         except ValueError as error:
             outcomes.append(str(error))
         else:
-            outcomes.append((id, encoder and encoder(7)))
+            outcomes.append((id, encoder and encoder.encode(7)))
     assert outcomes[0] == outcomes[1]
 
 
@@ -228,8 +228,8 @@ def test_encoders_use_the_encode_request_of_a_subclass():
     message = {"method": "add", "params": []}
     made = Enveloped()._encoder(message)
     message["params"].append(1)
-    assert made(5) == (Opcode.BINARY, b'[5, {"method": "add", "params": []}]')
-    assert made(6) == (Opcode.BINARY, b'[6, {"method": "add", "params": []}]')
+    assert made.encode(5) == (Opcode.BINARY, b'[5, {"method": "add", "params": []}]')
+    assert made.encode(6) == (Opcode.BINARY, b'[6, {"method": "add", "params": []}]')
 
 
 # --- JsonId: ids -----------------------------------------------------------------------------------------------------
@@ -552,9 +552,9 @@ def test_with_fifo_an_until_function_that_raises_completes_no_request_with_a_wro
 def test_with_fifo_a_request_is_sent_without_an_id(codec, message):
     protocol = with_codec(Fifo(), codec)
     made = protocol._encoder(message)
-    assert made(1) == made(2)
-    assert json.loads(made(1)[1]) == json.loads(protocol.encode_request(message, 1)) == message
-    assert made.size == len(made(1)[1])
+    assert made.encode(1) == made.encode(2)
+    assert json.loads(made.encode(1)[1]) == json.loads(protocol.encode_request(message, 1)) == message
+    assert made.size == len(made.encode(1)[1])
 
 
 def test_with_fifo_texts_and_bytes_are_sent_unchanged():
@@ -637,8 +637,8 @@ def test_a_user_defined_protocol_gets_a_copy_of_the_message():
     message = ["add", "1", "2"]
     made = protocol._encoder(message)
     message.append("3")
-    assert made("7") == (Opcode.TEXT, b"7 add 1 2")
-    assert made("8") == (Opcode.TEXT, b"8 add 1 2")
+    assert made.encode("7") == (Opcode.TEXT, b"7 add 1 2")
+    assert made.encode("8") == (Opcode.TEXT, b"8 add 1 2")
     assert made.size == len("1 add 1 2")
     assert protocol.decode("7 ok 3") == Reply("7", "3")
     assert protocol.decode("hello") == Event("hello")
@@ -655,7 +655,7 @@ def test_a_user_defined_protocol_that_changes_its_message_changes_a_copy():
     message = {"params": {"deep": [1]}}
     made = Writing()._encoder(message)
     message["params"]["deep"].append(2)
-    assert json.loads(made("9")[1]) == {"id": "9", "params": {"deep": [1]}}
+    assert json.loads(made.encode("9")[1]) == {"id": "9", "params": {"deep": [1]}}
     assert message == {"params": {"deep": [1, 2]}}
 
 
@@ -736,7 +736,7 @@ def test_other_members_on_the_path_are_kept_and_the_callers_objects_are_not_chan
     assert message["header"] is header
     made = protocol._encoder(message)
     header["deep"].append(2)
-    assert json.loads(made(5)[1])["header"] == {"username": "me", "deep": [1], "msg_id": 5}
+    assert json.loads(made.encode(5)[1])["header"] == {"username": "me", "deep": [1], "msg_id": 5}
 
 
 def test_a_reply_is_matched_only_by_its_own_path():

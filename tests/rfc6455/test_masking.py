@@ -133,6 +133,7 @@ def unaccelerated(monkeypatch):
     """Like a process that has not masked anything yet."""
     monkeypatch.setattr(masking, "apply_mask", masking._mask_and_count)
     monkeypatch.setattr(masking, "_masked", 0)
+    monkeypatch.setattr(masking, "_next_check", 0)
     monkeypatch.delitem(sys.modules, "websockets.speedups", raising=False)
 
 
@@ -165,6 +166,15 @@ def test_the_accelerator_is_used_at_once_if_it_is_already_imported(unaccelerated
     if accelerated() is None:
         pytest.skip("THE ACCELERATOR IS NOT TESTED: the installed websockets has no C part for this Python")
     assert masking.apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
+    assert masking.apply_mask is accelerated()
+
+
+def test_the_accelerator_is_used_soon_after_the_program_has_imported_it(unaccelerated):
+    masking.apply_mask(b"hello", b"abcd")
+    if accelerated() is None:
+        pytest.skip("THE ACCELERATOR IS NOT TESTED: the installed websockets has no C part for this Python")
+    for _ in range(1100):
+        assert masking.apply_mask(b"hello", b"abcd") == masked(b"hello", b"abcd")
     assert masking.apply_mask is accelerated()
 
 

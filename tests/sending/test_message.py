@@ -169,4 +169,4 @@ def test_control_entries_do_not_count_towards_the_size_of_the_queue(opcode):
 
 def test_an_encoder_without_an_implementation_raises():
     with pytest.raises(NotImplementedError):
-        Encoder()(1)
+        Encoder().encode(1)

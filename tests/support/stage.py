@@ -94,7 +94,6 @@ class Waiter:
         return deadline.left(time.monotonic())
 
     def close(self):
-        self._poller.close()
         self._wakeup.close()
 
 

@@ -24,12 +24,9 @@ ORDERS = {
 
 def has_wake_up(wakeup):
     poller = Poller(wakeup)
-    try:
-        ready = poller._selector.select(0)
-        wakeup.clear()
-        return [mask for _, mask in ready] == [READ]
-    finally:
-        poller.close()
+    ready = poller._poll.poll(0)
+    wakeup.clear()
+    return [mask for _, mask in ready] == [READ]
 
 
 def test_each_command_wakes_the_io_thread():

@@ -349,7 +349,7 @@ class Client:
         request = context.requests.prepare(message, timeout, match, until, idempotent, number)
         waiter = Waiter()
         try:
-            context.requests.begin(request, waiter, timed=False)
+            context.requests.begin(request, waiter)
             if context.facts.paused:
                 context.commands.wake()  # the reply must be read even if receive queues are full
             if not waiter.wait(request.deadline):

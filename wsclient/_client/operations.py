@@ -94,7 +94,7 @@ def request_many(
             waiter = Waiter()
             waiters.append((request, waiter))
             try:
-                context.requests.begin(request, waiter, timed=False, more=True)
+                context.requests.begin(request, waiter, more=True)
             except WebSocketClientError as error:
                 waiter.complete(None, error)
         context.sender.write_queued()

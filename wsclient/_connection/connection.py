@@ -92,9 +92,9 @@ class Connection:
     """
 
     __slots__ = (
-        "_context", "_has_more", "_kept", "_on_close", "_opened_at", "_ping_schedule", "_poller", "_quiet_clock",
-        "_reader", "_uptime", "ending", "heartbeats", "info", "number", "opened", "over", "paused", "protocol",
-        "router", "writer", "written",
+        "_context", "_due_at", "_has_more", "_kept", "_on_close", "_opened_at", "_ping_schedule", "_poller",
+        "_quiet_clock", "_reader", "_uptime", "ending", "heartbeats", "info", "number", "opened", "over", "paused",
+        "protocol", "router", "writer", "written",
     )  # fmt: skip
 
     def __init__(
@@ -140,6 +140,7 @@ class Connection:
         self._kept: Iterator[Received] | None = None
         self._has_more = False  # whether `_kept`, `router.backlog` or `_reader` contains unprocessed input
         self._opened_at: float | None = None
+        self._due_at = 0.0  # when the wait that `plan` has prepared ends; then `turn` checks everything that has a time
         self.heartbeats = Heartbeats(
             context.settings.heartbeat,
             protocol=protocol,
@@ -241,15 +242,7 @@ class Connection:
             context.counters.last_message = context.counters.messages_received, now
         if self.writer.blocked and ready & transport.write_event:
             self.writer.unblock()
-        if (
-            self.ending is not None
-            or self.writer.error is not None
-            or self.heartbeats.missed
-            or now >= self._ping_schedule.next_at
-            or now >= self.heartbeats.next_at
-            or now >= context.quiet.next_at
-            or now >= context.starter.retry_at
-        ):
+        if self.ending is not None or self.writer.error is not None or self.heartbeats.missed or now >= self._due_at:
             self._handle_due(now)
         if context.subscriptions.unrouted.items or context.subscriptions.events:
             self.router.deliver_routed()
@@ -290,6 +283,7 @@ class Connection:
         ending = Ending(initiator, code, reason, error, deadline)
         if behind_queue is not None:
             self.ending = ending
+            self.router.is_closing = True
             goodbye = self._make_goodbye()
             self._context.queue.seal(behind_queue, *([] if goodbye is None else [goodbye]), frame)
             self.writer.flush()
@@ -359,7 +353,7 @@ class Connection:
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
-    def plan(self, now: float, until: Deadline, *, other_is_paused: bool = False) -> tuple[int, float]:
+    def plan(self, now: float, until: Deadline, other_is_paused: bool = False) -> tuple[int, float]:
         """Prepare a wait for the socket, a timer or a command.
 
         Args:
@@ -378,7 +372,6 @@ class Connection:
             context.recorder.write()  # if a note is added later, this thread is woken
         # If another thread sets an earlier timer from now on, it will wake this thread.
         context.commands.sleeps_until = math.inf
-        self.router.is_closing = self.ending is not None
         self.paused = False
         facts.paused = other_is_paused
         events = transport.read_event
@@ -405,7 +398,7 @@ class Connection:
                 at = context.quiet.next_at
         if writer.bucket is not None or writer.pause.ends:
             at = min(at, writer.continues_at(now))
-        context.commands.sleeps_until = at
+        context.commands.sleeps_until = self._due_at = at
         return events, at
 
     def _is_to_be_dropped(self) -> bool:
@@ -653,6 +646,7 @@ class Connection:
     def _end(self, ending: Ending) -> None:
         """Store why the connection ends. From now on queued messages are not written on it; written requests fail."""
         self.ending = ending
+        self.router.is_closing = True
         self.writer.is_open = False
         self._context.requests.fail_written(self.written, self.disconnect(time.monotonic()))
 
@@ -661,6 +655,7 @@ class Connection:
         wait for the next connection.
         """
         self.over = True
+        self.router.is_closing = True
         self.writer.is_open = False
         if self.ending is None:
             self.ending = Ending(initiator, None, reason, error, Deadline(None))

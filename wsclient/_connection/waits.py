@@ -145,8 +145,6 @@ class Waits:
     def close(self) -> None:
         """Close the poller and its wake-up."""
         self._context.commands.attach(None)
-        if self._poller is not None:
-            self._poller.close()
         if self._wakeup is not None:
             self._wakeup.close()
         self._poller = self._served.poller = self._wakeup = None

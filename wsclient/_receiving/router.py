@@ -99,8 +99,8 @@ class Router:
             raise.
     """
 
-    __slots__ = ("_counters", "_early_calls", "_facts", "_max_batch", "_protocol", "_receivers", "_requests",
-                 "_server_calls", "_table", "_writer", "_written", "backlog", "early_messages",
+    __slots__ = ("_counters", "_early_calls", "_facts", "_max_batch", "_protocol", "_receivers", "_reports_replies",
+                 "_requests", "_server_calls", "_table", "_writer", "_written", "backlog", "early_messages",
                  "is_closing", "watch")  # fmt: skip
 
     def __init__(
@@ -142,6 +142,7 @@ class Router:
         self._counters = counters
         self.early_messages: DeferredMessages[EarlyMessage] | None = DeferredMessages(bounds)
         self._early_calls: DeferredMessages[tuple[Call, int]] = DeferredMessages(bounds)
+        self._reports_replies = False  # True in the subclass
         self.is_closing = False
         self.backlog: Backlog | None = None
         self.watch: Callable[[Any], object] | None = None
@@ -179,21 +180,29 @@ class Router:
         try:
             meaning: Any = self._protocol.decode(payload)
             kind = type(meaning)
-            is_one = kind is Event or kind is Reply or isinstance(meaning, KINDS)  # usually Event or Reply
+            is_one = kind is Reply or kind is Event or isinstance(meaning, KINDS)
         except (ProtocolError, MessageTooBig):
             raise
         except Exception as cause:
             self._undecoded(payload, cause)
             return
-        if kind is Event:
-            self.event(meaning.message, size, meaning.topic, meaning.stream)
-        elif kind is Reply:
+        if kind is Reply:
             id = meaning.id
             request = self._written.by_id.get(id) if type(id) is int or type(id) is str else None
-            if request is not None and request.ends_at_first_reply:
-                self._apply_only_reply(request, meaning, size)
-            else:
+            value = meaning.value
+            if request is None or not request.ends_at_first_reply or value is ABSENT or self._reports_replies:
                 self._route_reply(meaning, size)
+                return
+            # The most frequent case, with the fewest calls: the only reply to a request without `until`.
+            if request.position is not None:
+                progress, end = request.position
+                if progress.confirmed < end <= progress.sent:
+                    progress.confirmed = end
+            if not self._requests.answer(request, value):  # it has already ended
+                self._table.drop_position(request)
+                self._route_unclaimed(meaning, value, size)
+        elif kind is Event:
+            self.event(meaning.message, size, meaning.topic, meaning.stream)
         elif is_one:
             self._dispatch(meaning, size)
         elif meaning is not None:
@@ -306,9 +315,6 @@ class Router:
     def _route_reply(self, meaning: Reply | Failure | Item | End, size: int) -> None:
         """Find the request that a message answers, and process the message for it."""
         request = self._written.find(meaning.id)
-        if request is not None and request.ends_at_first_reply and type(meaning) is Reply and meaning.id is not OLDEST:
-            self._apply_only_reply(request, meaning, size)
-            return
         if meaning.id is OLDEST and not self._protocol.replies_in_order:
             self._protocol.replies_in_order = True
             self._requests.keep_order()
@@ -322,22 +328,6 @@ class Router:
         else:
             self._apply_reply(request, meaning, value, size)
             self.deliver_routed()
-
-    def _apply_only_reply(self, request: Request, meaning: Reply, size: int) -> None:
-        """Fast path, the most frequent case: process the only reply to a request without ``until``.
-
-        The request may already have ended.
-        """
-        if request.position is not None:
-            progress, end = request.position
-            if progress.confirmed < end <= progress.sent:
-                progress.confirmed = end
-        value = meaning.value
-        if value is ABSENT:
-            value = None if request.last is ABSENT else request.last
-        if not self._requests.answer(request, value):
-            self._table.drop_position(request)
-            self._route_unclaimed(meaning, meaning.value, size)
 
     def _apply_after_end(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         """Process a message for a request that has ended but keeps its position in the order of replies. If it is the

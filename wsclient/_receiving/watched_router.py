@@ -38,6 +38,7 @@ class WatchedRouter(Router):
             options: as for ``Router``.
         """
         super().__init__(*arguments, **options)
+        self._reports_replies = True
         self._heard = heard
         self._heartbeats = heartbeats
 
@@ -58,10 +59,6 @@ class WatchedRouter(Router):
         if self.early_messages is None and meaning.id is not OLDEST and self._written.find(meaning.id) is None:
             self._heard(_message_of(meaning))
         super()._route_reply(meaning, size)
-
-    def _apply_only_reply(self, request: Request, meaning: Reply, size: int) -> None:
-        self._note(request, meaning)
-        super()._apply_only_reply(request, meaning, size)
 
     def _apply_after_end(self, request: Request, meaning: Reply | Failure | Item | End, value: Any, size: int) -> None:
         self._note(request, meaning)

@@ -31,7 +31,7 @@ TIMED_OUT: Final = "timed_out"
 CANCELLED: Final = "cancelled"
 
 TRANSITIONS: Final = {
-    NEW: frozenset({WAITING, STREAMING}),
+    NEW: frozenset({WAITING, STREAMING, FAILED}),
     WAITING: frozenset({STREAMING, OK, FAILED, TIMED_OUT, CANCELLED}),
     STREAMING: frozenset({OK, FAILED, CANCELLED}),
     OK: frozenset[str](),
@@ -41,7 +41,8 @@ TRANSITIONS: Final = {
 }
 """The states of a request, and the states that may follow each.
 
-``NEW``: created, not yet in the table of requests. ``WAITING``: waits for its first reply, until its deadline.
+``NEW``: created, not yet in the table of requests; it fails in this state if it can't be written.
+``WAITING``: waits for its first reply, until its deadline.
 ``STREAMING``: the first of many replies was received, or none is required; more may follow, and there is no deadline.
 The other four are final: ``OK``, ``FAILED``, ``TIMED_OUT``, ``CANCELLED``.
 """
@@ -168,7 +169,7 @@ class Request(Outgoing):
             if self.feed is not None:
                 self.feed.id_assigned(self)
             if self.encoder is not None:
-                self.opcode, payload = self.encoder(self.id)
+                self.opcode, payload = self.encoder.encode(self.id)
                 self.payload = payload
                 self.size = len(payload)
                 return payload

@@ -262,8 +262,7 @@ class Requests:
         self,
         request: Request | Batch,
         waiter: Completable | None,
-        *,
-        timed: bool,
+        timed: bool = False,
         streaming: bool = False,
         more: bool = False,
     ) -> None:
@@ -288,10 +287,15 @@ class Requests:
             self._begin_batch(request, waiter)
             return
         request.waiter = waiter
-        self.table.add(request, timed=timed, streaming=streaming)
+        # If another request is written now, the writer adds it to the table in the same step in which it gets its id.
+        add_first = timed or streaming or more or request.caller_key is not None
+        if add_first:
+            self.table.add(request, timed=timed, streaming=streaming)
         try:
             if not more and self._sender.write_now(request):
                 return
+            if not add_first:
+                self.table.add(request, timed=False)
             self.queue(request, request.deadline)
         except WebSocketClientError:
             if not self.table.end(request, FAILED):

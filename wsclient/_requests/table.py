@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from .._threads.locks import make_lock
 from .._threads.sections import this_thread
-from .request import CANCELLED, ENDED, FAILED, OK, STREAMING, TIMED_OUT, TRANSITIONS, WAITING, Request, key_of
+from .request import CANCELLED, ENDED, FAILED, NEW, OK, STREAMING, TIMED_OUT, TRANSITIONS, WAITING, Request, key_of
 from .written import WrittenRequests
 
 __all__ = ["Clash", "RequestTable"]
@@ -184,7 +184,7 @@ class RequestTable:
         """Record that a request is in flight on a connection, just before it is written. False if it has ended.
 
         Args:
-            request: the request.
+            request: the request. If it is not in the table yet, it is added, as ``WAITING`` and without a timer.
             id: the id under which it is written.
             written: the requests in flight on this connection.
 
@@ -192,25 +192,28 @@ class RequestTable:
             Clash: another request on this connection has this id, or a caller gave it to another request.
         """
         key = request if request.match is not None else (bool, id) if type(id) is bool else id
-        with this_thread.section, self._lock:
+        with self._lock:  # the writer calls this, inside the section of its write lock
             if self.handed_over:
                 self._take_handed_over()
             stage = request.stage
-            if stage is not WAITING and stage is not STREAMING:
+            if stage in ENDED:
                 return False
-            clash = (
-                written.by_id.get(key, request) is not request or self._by_caller_key.get(key, request) is not request
-            )
+            by_id = written.by_id
+            clash = by_id.get(key, request) is not request or self._by_caller_key.get(key, request) is not request
             if not clash:
                 is_exempt = stage is STREAMING and request.counts_in_flight and self._is_exempt(request)
                 request.id = id
                 request.written_on = written
                 if key is request:
                     written.matches[request] = None
-                written.by_id[key] = request
+                by_id[key] = request
                 if is_exempt:
                     request.counts_in_flight = False
                     written.uncounted += 1
+                elif stage is NEW:
+                    request.stage = WAITING
+                    self.waiting += 1
+                    self._begun[request] = None
         if clash:
             raise Clash(f"Another request with the id {id!r} is in flight.")
         return True
@@ -223,39 +226,42 @@ class RequestTable:
         ``expire`` returns it.
         """
         keeps_position = self.by_order and outcome is not OK
-        timer = self._timer(request) if keeps_position and outcome is CANCELLED else None
+        timer = None
         with this_thread.section, self._lock:
             if self.handed_over:
                 self._take_handed_over()
             stage = request.stage
             if outcome not in TRANSITIONS[stage]:
                 return False
-            id = request.id
-            key = request if request.match is not None else (bool, id) if type(id) is bool else id
-            written = request.written_on
-            is_in_flight = written is not None and written.by_id.get(key) is request
             if request.caller_key is not None and self._by_caller_key.get(request.caller_key) is request:
                 del self._by_caller_key[request.caller_key]
-            if written is not None and request in written.matches:
-                del written.matches[request]
-            if not request.counts_in_flight:
-                request.counts_in_flight = True
-                written.uncounted -= 1
-            if is_in_flight and not keeps_position:
-                del written.by_id[key]
-            if outcome is not OK and written is not None and request.match is None:
-                self._given_up[key] = None
-                if len(self._given_up) > _GIVEN_UP:
-                    del self._given_up[next(iter(self._given_up))]
+            written = request.written_on
+            if written is not None:
+                id = request.id
+                key = request if request.match is not None else (bool, id) if type(id) is bool else id
+                if written.by_id.get(key) is request:
+                    if not keeps_position:
+                        del written.by_id[key]
+                    elif outcome is CANCELLED:
+                        timer = self._timer(request)
+                if key is request:
+                    written.matches.pop(request, None)
+                elif outcome is not OK:
+                    self._given_up[key] = None
+                    if len(self._given_up) > _GIVEN_UP:
+                        del self._given_up[next(iter(self._given_up))]
+                if not request.counts_in_flight:
+                    request.counts_in_flight = True
+                    written.uncounted -= 1
             # The next assignments end the request. If an interrupt occurs before them, ``end`` can be called again.
-            was_waiting = stage is WAITING
             request.stage = outcome
-            self.counts[outcome] += was_waiting
-            self.waiting -= was_waiting
-            del self._begun[request]
+            self.counts[outcome] += stage is not STREAMING
+            self.waiting -= stage is WAITING
+            if stage is not NEW:
+                del self._begun[request]
             if self.timers and len(self.timers) > 2 * (self.waiting + (len(written.by_id) if written else 0)) + _SLACK:
                 self._rebuild_timers()
-            if is_in_flight and timer is not None:
+            if timer is not None:
                 heapq.heappush(self.timers, timer)
         return True
 

@@ -184,8 +184,8 @@ class MessageReader:
     """
 
     __slots__ = (
-        "_fin", "_inflater", "_max_fast_size", "_max_fragments", "_max_inflated", "_max_size", "_message", "_missing",
-        "_tail", "closed", "failure", "is_held", "read_size",
+        "_fin", "_inflater", "_is_idle", "_max_fast_size", "_max_fragments", "_max_inflated", "_max_size", "_message",
+        "_missing", "_tail", "closed", "failure", "is_held", "read_size",
     )  # fmt: skip
 
     def __init__(
@@ -212,6 +212,8 @@ class MessageReader:
         self._missing = 0  # payload bytes of its present frame that are not received yet
         self._fin = True  # whether the present frame is the last one of the message
         self.read_size = next_read_size(0, 0, 0)
+        # Whether the next byte begins a message, nothing is left of earlier bytes, and `read_size` is `READ_SIZE`.
+        self._is_idle = True
         self.failure: Failure | None = None
         self.closed = False
         self.is_held = False
@@ -226,6 +228,18 @@ class MessageReader:
             The messages and control frames that these bytes complete, in order; see ``is_held``. The caller must check
             ``failure`` after each call; messages before a violation of the protocol are still returned.
         """
+        size = len(data)
+        if self._is_idle and 1 < size < READ_SIZE and data[0] == _WHOLE_TEXT:
+            # The most common case, with the fewest steps: these bytes are one text message in one frame.
+            start = 2 if size < 128 else 4
+            length = size - start
+            if length <= self._max_fast_size and length == (
+                data[1] if size < 128 else data[1] == 126 and data[2] << 8 | data[3]
+            ):
+                try:
+                    return [(_TEXT, data[start:].decode(), length)]
+                except UnicodeDecodeError:  # reported below
+                    pass
         received: list[Received] = []
         self.is_held = False
         if self.failure is not None or self.closed:
@@ -289,6 +303,12 @@ class MessageReader:
             self.failure = broken.failure
         if arrived >= READ_SIZE or (arrived and self.read_size != READ_SIZE):  # otherwise `read_size` stays READ_SIZE
             self.read_size = next_read_size(arrived, len(received), self._missing)
+        self._is_idle = (
+            not (self._tail or self.is_held or self.closed)
+            and self._message is None
+            and self.failure is None
+            and self.read_size == READ_SIZE
+        )
         return received
 
     def _fail(self, code: CloseCode, text: str) -> None:
@@ -428,6 +448,9 @@ def _parse_header(data: bytes, position: int, allowed: int) -> tuple[Opcode, boo
     return opcode, fin, length, start
 
 
+_SHORT_TEXT: Final = [bytes((_FIN | _TEXT, _MASKED | size)) for size in range(126)]
+"""For each size of a short text message, the header up to the key."""
+
 _MEDIUM: Final = struct.Struct("!BBH4s")
 _LARGE: Final = struct.Struct("!BBQ4s")
 
@@ -446,7 +469,9 @@ def build_frame(opcode: int, payload: bytes, key: bytes | None = None) -> bytes:
         except IndexError:
             key = masking.new_key()
     size = len(payload)
-    if size < 126:
+    if size < 126 and opcode is _TEXT:
+        header = _SHORT_TEXT[size] + key
+    elif size < 126:
         header = b"%c%c%b" % (_FIN | opcode, _MASKED | size, key)
     elif size < 2**16:
         header = _MEDIUM.pack(_FIN | opcode, _MASKED | 126, size, key)

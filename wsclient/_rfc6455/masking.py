@@ -31,8 +31,14 @@ bytes it is faster to translate every fourth byte with a table, once for each of
 _IMPORT_THRESHOLD = 12 * 2**20
 """Bytes masked in Python before the C function is imported: masking them takes about as long as the import, 30 ms."""
 
+_CHECK_INTERVAL = 2**18
+"""Bytes masked between two checks whether the program has imported the C function: about 1000 small messages."""
+
 _BYTES_A_CALL = 256
 """Added to the byte count for each call: a call takes as long as masking this many bytes."""
+
+_integer = int.from_bytes
+"""Looked up once. Both operands and the result have the same byte order, so it does not matter which one."""
 
 _BYTES = int.from_bytes(range(256), "little")
 _ONES = int.from_bytes(b"\1" * 256, "little")
@@ -60,8 +66,7 @@ def mask_in_python(data: bytes, key: bytes) -> bytes:
     """The implementation of ``apply_mask`` in Python."""
     size = len(data)
     if size <= _INTEGER_LIMIT:
-        mask = (key * (size // 4 + 1))[:size]
-        return (int.from_bytes(data, "little") ^ int.from_bytes(mask, "little")).to_bytes(size, "little")
+        return (_integer(data, "big") ^ _integer((key * (size // 4 + 1))[:size], "big")).to_bytes(size, "big")
     masked = bytearray(size)
     for i in range(4):
         masked[i::4] = data[i::4].translate(_XOR_TABLES[key[i]])
@@ -69,15 +74,28 @@ def mask_in_python(data: bytes, key: bytes) -> bytes:
 
 
 def _mask_and_count(data: bytes, key: bytes) -> bytes:
-    """Mask in Python; import the C function after ``_IMPORT_THRESHOLD`` bytes, or if the program has imported it.
+    """Mask in Python; use the C function after ``_IMPORT_THRESHOLD`` bytes, or soon after the program has imported it.
 
     The count is not exact if several threads mask at the same time, which is harmless.
     """
     global _masked
-    _masked += len(data) + _BYTES_A_CALL
+    size = len(data)
+    _masked += size + _BYTES_A_CALL
+    if _masked > _next_check:
+        _check_for_c_function()
+    if size > _INTEGER_LIMIT:
+        return mask_in_python(data, key)
+    # As `mask_in_python`, with one call less.
+    return (_integer(data, "big") ^ _integer((key * (size // 4 + 1))[:size], "big")).to_bytes(size, "big")
+
+
+def _check_for_c_function() -> None:
+    """Import the C function if that is worth its time, or costs none. Called for each ``_CHECK_INTERVAL`` bytes."""
+    global _next_check
     if _masked > _IMPORT_THRESHOLD or "websockets.speedups" in sys.modules:
         _accelerate()
-    return mask_in_python(data, key)
+    else:
+        _next_check = _masked + _CHECK_INTERVAL
 
 
 def _accelerate() -> None:
@@ -116,6 +134,7 @@ apply_mask: Callable[[bytes, bytes], bytes] = _mask_and_count
 full name, ``masking.apply_mask``, since the function is replaced once the C function is available."""
 
 _masked = 0
+_next_check = 0
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  (Windows has no fork)
     os.register_at_fork(after_in_child=forget_keys)

@@ -146,7 +146,7 @@ class Sender:
         # half-way; nor if replies are correlated by order, since an interrupt could remove a request from that order.
         alone = entry.ends_at_first_reply and writer.is_uncompressed_tcp and not self.replies_in_order
         try:
-            return (alone or not in_main) and writer.write_now(entry, alone=alone, in_main=in_main)
+            return (alone or not in_main) and writer.write_now(entry, alone, in_main)
         finally:
             if self._commands.drain is not None:
                 self._commands.wake()  # this may have been the last message

@@ -202,7 +202,7 @@ class Writer:
 
     # --- any thread --------------------------------------------------------------------------------------------------
 
-    def write_now(self, entry: Outgoing, *, alone: bool, in_main: bool) -> bool:
+    def write_now(self, entry: Outgoing, alone: bool, in_main: bool) -> bool:
         """Write a message that was not queued, if nothing must be written before it.
 
         Args:
@@ -214,6 +214,7 @@ class Writer:
             False if it must be queued. True if it was taken; it may not be written completely yet.
         """
         backend = self._backend
+        queue = backend.queue
         owned: list[bool] = []
         nudged: list[object] = []
         nudging = map(backend.nudge, (b"\0",))
@@ -228,8 +229,8 @@ class Writer:
                         and self.error is None
                         and ((self.bucket is None and not self.pause.ends) or self._may_send())
                         # Messages that other threads queue after this check are not older than this one.
-                        and not (backend.queue.entries or backend.queue.handed_over)
-                        and entry.size <= backend.queue.largest
+                        and not (queue.entries or queue.handed_over)
+                        and entry.size <= queue.largest
                         and (backend.protocol.max_in_flight is None or backend.has_room_for(entry))
                     )
                     if may_write and alone:
@@ -242,7 +243,6 @@ class Writer:
         finally:
             # Another thread may have failed to acquire the write lock and left its message queued; other threads may be
             # waiting in `changes` for bytes to be written.
-            queue = backend.queue
             left = queue.entries or queue.handed_over or self.rest or self.urgent.entries or backend.changes.latches
             if left and owned and owned[0] and not in_main:
                 backend.changes.announce()
@@ -262,7 +262,8 @@ class Writer:
         if payload is None:
             return  # it must not be written, see `Outgoing.payload_for`
         rest = memoryview(build_frame(entry.opcode, payload))
-        position = progress, progress.taken + len(rest)
+        size = len(rest)
+        position = progress, progress.taken + size
         batch = [*self._batch, entry]  # an interrupt may have left messages that are not counted yet
         sent: list[int] = []
         sending = map(self._transport.sock.send, (rest,))
@@ -285,8 +286,8 @@ class Writer:
         finally:
             if sent:
                 progress.sent += sent[0]
-                self.rest = rest[sent[0] :] or _NOTHING
-        if not self.rest:
+                self.rest = _NOTHING if sent[0] == size else rest[sent[0] :]
+        if self.rest is _NOTHING:
             self._count(batch)
 
     def _count(self, batch: list[Outgoing]) -> None:

@@ -84,7 +84,6 @@ class Waits:
 
     def close(self) -> None:
         """Close the descriptors."""
-        self._poller.close()
         self._wakeup.close()
 
 

@@ -360,9 +360,9 @@ class _StoredRequest(Encoder):
     def __init__(self, protocol: Protocol, message: Any) -> None:
         self._protocol = protocol
         self._message = message
-        self.size = len(self(protocol._sample_id)[1])
+        self.size = len(self.encode(protocol._sample_id)[1])
 
-    def __call__(self, id: Any) -> tuple[Opcode, bytes]:
+    def encode(self, id: Any) -> tuple[Opcode, bytes]:
         present = self._protocol._present
         if present is not None and self._protocol._is_replaced:
             self._protocol = present.protocol

@@ -39,6 +39,6 @@ class Encoder:
 
     size: int
 
-    def __call__(self, id: Any) -> tuple[Opcode, bytes]:
+    def encode(self, id: Any) -> tuple[Opcode, bytes]:
         """Opcode and bytes of the request with this id."""
         raise NotImplementedError

@@ -79,5 +79,5 @@ class _Fixed(Encoder):
         self._payload = encoded(payload)
         self.size = len(self._payload[1])
 
-    def __call__(self, id: Any) -> tuple[Opcode, bytes]:
+    def encode(self, id: Any) -> tuple[Opcode, bytes]:
         return self._payload

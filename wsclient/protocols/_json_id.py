@@ -108,6 +108,19 @@ class JsonId(Protocol):
         self._numbers = Numbers()
         self._needs_id_first = self._encodes_by_id()
         kind = type(self)
+        # Set if each object with an id and no method is a reply whose value is the object: the name of the method.
+        self._plain_method = (
+            self._method[0]
+            if self._method is not None
+            and len(self._method) == 1
+            and self._is_flat
+            and result is None
+            and error is None
+            and item is None
+            and not batch
+            and kind._meaning is JsonId._meaning
+            else None
+        )
         self._is_fast = (
             not self._needs_id_first
             and kind.id_of is JsonId.id_of
@@ -224,12 +237,17 @@ class JsonId(Protocol):
         codec = self.json
         if type(payload) is str and payload[:1] == "{" and codec is _codec.JSON:  # as _codec.decode, with fewer calls
             try:
-                message, end = _codec.JSON.scan(payload, 0)
+                message, end = codec.scan(payload, 0)
                 is_whole = end == len(payload) or payload[end:] == "\n"
             except Exception:  # text that is not JSON, or too deep
                 is_whole = False
             if not is_whole:
                 message = _codec.decode(payload, codec)
+            elif self._plain_method is not None and self._plain_method not in message:
+                # As _meaning, with one call less.
+                id = message.get(self._reply_key[0])
+                if id is not None:
+                    return Reply(id, message, message)
         elif self._batches and codec is _codec.JSON and type(payload) is str and len(payload) > _codec.LARGE_ARRAY:
             message = _codec.decode_array(payload, self._max_batch)
         elif self._binary:
@@ -306,7 +324,7 @@ class JsonId(Protocol):
 
     def _method_of(self, payload: bytes | None, encoder: Encoder | None) -> Any:
         if payload is None and isinstance(encoder, _Splice) and encoder.size <= READABLE:
-            payload = encoder(0)[1]
+            payload = encoder.encode(0)[1]
         if self._method is None or payload is None or len(payload) > READABLE:
             return None
         message = _codec.decode(payload.decode(), self.json)
@@ -342,16 +360,20 @@ class JsonId(Protocol):
         )  # fmt: skip
 
     def _id_and_encoder(self, message: Any) -> tuple[Any, Encoder | None]:
+        codec = self.json
         if (
             not self._is_fast
             or type(message) is not dict
             or self._key[0] in message
-            or self.json is not _codec.JSON
+            or codec is not _codec.JSON
             or "id_of" in self.__dict__
         ):
             return super()._id_and_encoder(message)
-        text = _codec.JSON.dumps(message)  # as _encoder, with fewer calls
-        return None, _Splice(self._head, "}" if text == "{}" else f",{text[1:]}", _codec.JSON, self._opcode)
+        try:
+            text = "".join(codec.pieces(message, 0))  # as _encoder, with fewer calls
+        except Exception:  # _encoder raises an error that describes it
+            return super()._id_and_encoder(message)
+        return None, _Splice(self._head, "}" if text == "{}" else f",{text[1:]}", codec, self._opcode)
 
     def _encoder(self, message: Any) -> Encoder:
         """Encode the message once, without its id; the id is inserted as the first member when it is assigned."""
@@ -384,7 +406,7 @@ class _Splice(Encoder):
         self._codec = codec
         self.size = len(head) + len(self._tail)
 
-    def __call__(self, id: Any) -> tuple[Opcode, bytes]:
+    def encode(self, id: Any) -> tuple[Opcode, bytes]:
         if type(id) is int:
             return self._opcode, b"%b%d%b" % (self._head, id, self._tail)
         text = str(_codec.encode([id], self._codec)).strip()[1:-1]

@@ -116,7 +116,7 @@ class Ocpp(Protocol):
 
     def _method_of(self, payload: bytes | None, encoder: Encoder | None) -> Any:
         if payload is None and encoder is not None:
-            payload = encoder("")[1]
+            payload = encoder.encode("")[1]
         if payload is None or len(payload) > READABLE:
             return None
         return _codec.decode(payload.decode(), self.json)[2]

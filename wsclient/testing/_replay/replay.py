@@ -214,16 +214,13 @@ class Replay:
     def _accept(self) -> None:
         poller = Poller(self._wakeup)
         self._listener.setblocking(False)
-        try:
-            while not self._closed:
-                if not poller.wait(self._listener, READ, None):
-                    continue
-                try:
-                    self._serve(self._listener.accept()[0])
-                except OSError as error:  # usually the client disconnected before it was accepted
-                    poller.wait(None, 0, pause_after(error, "A Replay"))
-        finally:
-            poller.close()
+        while not self._closed:
+            if not poller.wait(self._listener, READ, None):
+                continue
+            try:
+                self._serve(self._listener.accept()[0])
+            except OSError as error:  # usually the client disconnected before it was accepted
+                poller.wait(None, 0, pause_after(error, "A Replay"))
 
     def _serve(self, sock: socket.socket) -> None:
         sock.setblocking(True)

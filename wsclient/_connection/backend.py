@@ -1,8 +1,8 @@
 """The interface between the writer of one connection and the client with its recording.
 
 Guarantees:
-    * ``take``, ``has_room_for``, ``assign_id``, ``refuse``, ``is_free``, ``is_wanted``, ``RecordingTap.taken`` and
-      ``RecordingTap.accepted`` are called only by the thread that holds the write lock.
+    * ``take``, ``has_room_for``, ``is_wanted``, ``RecordingTap.taken`` and ``RecordingTap.accepted`` are called only by
+      the thread that holds the write lock.
     * ``ready``, ``wake``, ``wake_by``, ``nudge``, ``queue`` and ``changes`` are also used without the write lock; each
       is safe for any thread.
     * ``RecordingTap.received`` and ``RecordingTap.lost`` are called only by the I/O thread; they change no attribute.
@@ -11,8 +11,6 @@ Guarantees:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,12 +40,13 @@ class ClientBackend:
         protocol: the message protocol, whose ``max_in_flight`` may limit the requests.
         nudge: wakes the I/O thread, see ``Wakeup``.
         counters: count what was sent.
-        assign_id, refuse, is_free: as in ``Requests``, for this connection.
+        requests: the requests of the client.
+        written: the requests in flight on the connection.
     """
 
     __slots__ = (
-        "_commands", "_sender", "_written", "assign_id", "bucket", "changes", "counters", "is_free", "nudge", "number",
-        "pause", "protocol", "queue", "refuse", "wake", "wake_by",
+        "_commands", "_sender", "bucket", "changes", "counters", "nudge", "number", "pause", "protocol", "queue",
+        "requests", "wake", "wake_by", "written",
     )  # fmt: skip
 
     def __init__(
@@ -69,7 +68,8 @@ class ClientBackend:
             counters: count the sent messages and bytes.
             commands: wakes the I/O thread.
         """
-        self._written = written
+        self.requests = requests
+        self.written = written
         self.protocol = protocol
         self.counters = counters
         self._commands = commands
@@ -79,10 +79,7 @@ class ClientBackend:
         self.pause = sender.pause
         self.bucket = sender.queue.make_bucket()
         self.changes = sender.changes
-        # Bound methods and `partial`, not wrappers: this saves one Python call for each message.
-        self.assign_id: Callable[[Any], bool] = partial(requests.assign_id, written)
-        self.refuse: Callable[[Any, BaseException], None] = requests.refuse
-        self.is_free: Callable[[Iterable[Any]], bool] = partial(requests.is_free, written)
+        # Bound methods, not wrappers: this saves one Python call for each message.
         self.wake = commands.wake
         self.wake_by = commands.wake_by
         self.nudge = commands.nudge
@@ -111,7 +108,7 @@ class ClientBackend:
 
     def _room(self) -> int:
         """Return how many more requests ``max_in_flight`` permits to be in flight."""
-        return (self.protocol.max_in_flight or 0) - self._written.in_flight
+        return (self.protocol.max_in_flight or 0) - self.written.in_flight
 
 
 class RecordingTap:

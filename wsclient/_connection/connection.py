@@ -220,7 +220,7 @@ class Connection:
             try:
                 now = time.monotonic()
                 events, at = self.plan(now, until)
-                ready = self._poller.wait(transport.sock, events, max(0.0, at - now))
+                ready = self._poller.wait(transport.sock, events, at - now if at > now else 0.0)
             except OSError as error:
                 self.break_off(error)
                 return
@@ -365,24 +365,24 @@ class Connection:
             The events of the socket to wait for, and the time at which the wait must end.
         """
         context, writer, transport = self._context, self.writer, self.opened.transport
-        facts = context.facts
-        if context.table.handed_over:
-            context.table.take_handed_over()  # if a request is handed over later, this thread is woken
+        facts, table, receivers, commands = context.facts, context.table, context.receivers, context.commands
+        if table.handed_over:
+            table.take_handed_over()  # if a request is handed over later, this thread is woken
         if context.recorder is not None:
             context.recorder.write()  # if a note is added later, this thread is woken
         # If another thread sets an earlier timer from now on, it will wake this thread.
-        context.commands.sleeps_until = math.inf
+        commands.sleeps_until = math.inf
         self.paused = False
         facts.paused = other_is_paused
         events = transport.read_event
-        receivers, streams = context.receivers, context.streams
-        others = streams.fed or streams.listening or context.handlers.pools or context.subscriptions.unrouted.items
+        streams = receivers.streams
+        others = streams.fed or streams.listening or receivers.handlers.pools or receivers.subscriptions.unrouted.items
         if writer.blocked or writer.bucket is not None or receivers.hooks.inbox.full or (others and receivers.full):
             facts.paused = True  # before the check: if another thread makes room from now on, it will wake this thread
             if facts.awaited_marks:
                 context.acknowledgements.drop_finished_marks()
             self.paused = paused = writer.is_flooded_by_answers or (
-                context.receivers.full and not self.router.must_keep_reading
+                receivers.full and not self.router.must_keep_reading
             )
             facts.paused = paused or other_is_paused
             events = (0 if paused else events) | (transport.write_event if writer.blocked else 0)
@@ -390,15 +390,19 @@ class Connection:
                 context.quiet.pause(now)
         if (self._has_more or (transport.may_hold and transport.pending())) and not self.paused:
             until = Deadline(now)
-        if context.table.timers or self.ending is not None or self.paused or until.at is not None:
+        if table.timers or self.ending is not None or self.paused or until.at is not None:
             at = self._next_timer(now, until)
         else:
-            at = min(self._ping_schedule.next_at, self.heartbeats.next_at, context.starter.retry_at)
+            at = self._ping_schedule.next_at
+            if self.heartbeats.next_at < at:
+                at = self.heartbeats.next_at
+            if context.starter.retry_at < at:
+                at = context.starter.retry_at
             if context.quiet.next_at < at and context.sender.writer is writer:
                 at = context.quiet.next_at
         if writer.bucket is not None or writer.pause.ends:
             at = min(at, writer.continues_at(now))
-        context.commands.sleeps_until = self._due_at = at
+        commands.sleeps_until = self._due_at = at
         return events, at
 
     def _is_to_be_dropped(self) -> bool:
@@ -508,10 +512,9 @@ class Connection:
                 except OSError as error:
                     self._end_now(Initiator.NETWORK, _broke(error), error)
                     return number > 0
-                if data is None:
-                    return number > 0
                 if not data:
-                    self._end_now(Initiator.NETWORK, "the peer closed the connection without a close frame", None)
+                    if data is not None:
+                        self._end_now(Initiator.NETWORK, "the peer closed the connection without a close frame", None)
                     return number > 0
                 schedule.last_heard = now
                 if schedule.unanswered:
@@ -542,15 +545,16 @@ class Connection:
 
     def _feed(self, data: bytes) -> None:
         """Process received bytes. If ``data`` is empty, process the rest of earlier bytes (see ``_has_more``)."""
-        tap, router = self.writer.tap, self.router
+        tap, router, reader = self.writer.tap, self.router, self._reader
         receive = router.receive
         if tap is not None:
             self.writer.wait_for_writer()  # a message that may have caused these bytes is recorded before them
         messages = self._kept
         try:
             if messages is None:
-                messages = iter(self._reader.feed(data))
+                messages = iter(reader.feed(data))
             else:
+                self._kept = None
                 self._continue_array()
             if router.backlog is None:
                 for opcode, payload, size in messages:
@@ -574,9 +578,8 @@ class Connection:
         if router.backlog is not None:
             self._kept, self._has_more = messages, True
             return
-        self._kept = None
-        self._has_more = self._reader.is_held
-        failure = self._reader.failure
+        self._has_more = reader.is_held
+        failure = reader.failure
         if failure is not None:
             self._refuse(failure.code, failure.error)
 

@@ -108,7 +108,6 @@ class Request(Outgoing):
         until: Callable[[Any], bool] | None = None,
         idempotent: bool = False,
         connection_number: int | None = None,
-        *,
         opcode: Opcode = _TEXT,
         id: Any = None,
         match: Callable[[Any], bool] | None = None,
@@ -161,10 +160,10 @@ class Request(Outgoing):
         """
         if self.connection_number is not None and self.connection_number != connection.number:
             self.discarded_as = LOST
-            connection.refuse(self, failures.ended_before())
+            connection.requests.refuse(self, failures.ended_before())
             return None
         try:
-            if not connection.assign_id(self):
+            if not connection.requests.assign_id(connection.written, self):
                 return None
             if self.feed is not None:
                 self.feed.id_assigned(self)
@@ -174,7 +173,7 @@ class Request(Outgoing):
                 self.size = len(payload)
                 return payload
         except Exception as error:  # the user's protocol raised it, no id is free, or the caller's id is in use
-            connection.refuse(self, error)
+            connection.requests.refuse(self, error)
             return None
         return self.payload
 

@@ -455,9 +455,16 @@ class Requests:
         if request.caller_key is not None:
             ids._reserve_id(request.id)
             return table.assign_id(request, request.id, written)
+        try:
+            return table.assign_id(request, ids.new_id(), written)
+        except Clash:
+            return self._assign_next_id(written, request)
+
+    def _assign_next_id(self, written: WrittenRequests, request: Request) -> bool:
+        """Try further ids, after the first one of ``assign_id`` was in use."""
         for _ in range(_MAX_ID_TRIES):
             try:
-                return table.assign_id(request, ids.new_id(), written)
+                return self.table.assign_id(request, self._ids.new_id(), written)
             except Clash:
                 continue
         raise ProtocolError(f"{type(self.protocol).__name__}.new_id() returned no id that is free.")

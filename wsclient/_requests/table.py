@@ -199,7 +199,9 @@ class RequestTable:
             if stage in ENDED:
                 return False
             by_id = written.by_id
-            clash = by_id.get(key, request) is not request or self._by_caller_key.get(key, request) is not request
+            clash = (key in by_id and by_id[key] is not request) or (
+                key in self._by_caller_key and self._by_caller_key[key] is not request
+            )
             if not clash:
                 is_exempt = stage is STREAMING and request.counts_in_flight and self._is_exempt(request)
                 request.id = id
@@ -239,9 +241,10 @@ class RequestTable:
             if written is not None:
                 id = request.id
                 key = request if request.match is not None else (bool, id) if type(id) is bool else id
-                if written.by_id.get(key) is request:
+                by_id = written.by_id
+                if key in by_id and by_id[key] is request:
                     if not keeps_position:
-                        del written.by_id[key]
+                        del by_id[key]
                     elif outcome is CANCELLED:
                         timer = self._timer(request)
                 if key is request:

@@ -8,14 +8,15 @@ Guarantees:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from .._models import DeliveryState
 from .._rfc6455.frames import Opcode
 
 __all__ = [
-    "CANCELLED", "EXPIRED", "LOST", "MESSAGE_BYTES", "Answer", "Mark", "Outgoing", "PayloadTarget", "WriteProgress",
+    "CANCELLED", "EXPIRED", "LOST", "MESSAGE_BYTES", "Answer", "Mark", "Outgoing", "PayloadTarget", "RequestKeeper",
+    "WriteProgress",
 ]  # fmt: skip
 
 _CLOSE: Final = Opcode.CLOSE
@@ -62,20 +63,35 @@ class WriteProgress:
         self.confirmed = max(self.confirmed, end)
 
 
+class RequestKeeper(Protocol):
+    """The part of ``Requests`` that ``Outgoing.payload_for`` uses. ``written`` are the requests in flight on the
+    connection that writes the message.
+    """
+
+    def assign_id(self, written: Any, request: Any) -> bool:
+        """Assign a request its id, just before it is written; return False if the request has ended."""
+
+    def refuse(self, request: Any, error: BaseException) -> None:
+        """End a request that can't be written, with an error."""
+
+    def is_free(self, written: Any, ids: Iterable[Any]) -> bool:
+        """Return whether no request in flight has one of these ids."""
+
+
 class PayloadTarget(Protocol):
     """The part of a connection that ``Outgoing.payload_for`` uses.
 
     Attributes:
         number: the connection's number.
-        assign_id: assigns a request its id, just before it is written; False if the request has ended.
-        refuse: ends a request that can't be written, with an error.
-        is_free: whether no request in flight has one of these ids.
+        written: the requests in flight on this connection.
     """
 
     number: int
-    assign_id: Callable[[Any], bool]
-    refuse: Callable[[Any, BaseException], None]
-    is_free: Callable[[Iterable[Any]], bool]
+    written: Any
+
+    @property
+    def requests(self) -> RequestKeeper:
+        """The requests of the client."""
 
 
 class Outgoing:
@@ -191,7 +207,7 @@ class Outgoing:
         """
         if self.connection_number is not None and self.connection_number != connection.number:
             self.discarded_as = LOST
-        elif not self.ids or connection.is_free(self.ids):
+        elif not self.ids or connection.requests.is_free(connection.written, self.ids):
             return self.payload
         else:
             self.discarded_as = LOST

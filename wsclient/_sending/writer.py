@@ -197,7 +197,7 @@ class Writer:
         self._is_closing = False  # whether a close frame was framed
         self.urgent = Urgent()
         self._batch: list[Outgoing] = []  # the messages whose bytes are being written
-        self.rest = _NOTHING
+        self.rest: bytes | memoryview = _NOTHING
         self._pings = Pings()  # the writer adds, the I/O thread removes
 
     # --- any thread --------------------------------------------------------------------------------------------------
@@ -216,8 +216,6 @@ class Writer:
         backend = self._backend
         queue = backend.queue
         owned: list[bool] = []
-        nudged: list[object] = []
-        nudging = map(backend.nudge, (b"\0",))
         try:
             with this_thread.section:
                 try:
@@ -244,15 +242,16 @@ class Writer:
             # Another thread may have failed to acquire the write lock and left its message queued; other threads may be
             # waiting in `changes` for bytes to be written.
             left = queue.entries or queue.handed_over or self.rest or self.urgent.entries or backend.changes.latches
-            if left and owned and owned[0] and not in_main:
-                backend.changes.announce()
-                self.flush()
-            elif left and owned and owned[0]:
-                try:
-                    nudged.extend(nudging)
-                except OSError:  # a wake-up is pending, so the I/O thread is awake
-                    if nudged:
-                        raise  # raised by a signal handler
+            if left and owned and owned[0]:
+                if not in_main:
+                    backend.changes.announce()
+                    self.flush()
+                else:
+                    try:
+                        backend.nudge(b"\0")  # one call of C code, without an interrupt before it
+                    except OSError as error:  # a wake-up is pending, so the I/O thread is awake
+                        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                            raise  # it was raised in another function: in a signal handler
         return may_write
 
     def _write_alone(self, entry: Outgoing) -> None:
@@ -261,18 +260,18 @@ class Writer:
         payload = entry.payload_for(self._backend)
         if payload is None:
             return  # it must not be written, see `Outgoing.payload_for`
-        rest = memoryview(build_frame(entry.opcode, payload))
-        size = len(rest)
+        frame = build_frame(entry.opcode, payload)
+        size = len(frame)
         position = progress, progress.taken + size
         batch = [*self._batch, entry]  # an interrupt may have left messages that are not counted yet
         sent: list[int] = []
-        sending = map(self._transport.sock.send, (rest,))
+        sending = map(self._transport.sock.send, (frame,))
         if self.bucket is not None:
             self.bucket.take(time.monotonic())
         entry.position = position
         progress.taken = position[1]
         self._batch = batch
-        self.rest = rest
+        self.rest = frame
         try:
             sent.extend(sending)
         except OSError as error:
@@ -286,7 +285,7 @@ class Writer:
         finally:
             if sent:
                 progress.sent += sent[0]
-                self.rest = _NOTHING if sent[0] == size else rest[sent[0] :]
+                self.rest = _NOTHING if sent[0] == size else frame[sent[0] :]
         if self.rest is _NOTHING:
             self._count(batch)
 
@@ -448,7 +447,7 @@ class Writer:
                 self._backend.wake()
                 return
             self.write_progress.sent += sent
-            rest = self.rest = rest[sent:] or _NOTHING
+            rest = self.rest = memoryview(rest)[sent:] or _NOTHING
             if self.tap is not None and not self.tap.accepted(self._batch):
                 self.blocked = True  # the socket has room, but the I/O thread must first write the recording
                 self._backend.wake()

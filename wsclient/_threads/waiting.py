@@ -68,7 +68,9 @@ class Deadline:
 
     def left(self, now: float) -> float | None:
         """Seconds left, never negative; None if the deadline never passes."""
-        return None if self.at is None else max(0.0, self.at - now)
+        # Comparisons and not `max`, here and in other frequent steps: before Python 3.13 a call of `max` costs 0.2 µs.
+        at = self.at
+        return None if at is None else at - now if at > now else 0.0
 
     def passed(self, now: float) -> bool:
         """Whether the deadline has passed."""
@@ -112,7 +114,7 @@ class Latch:
         while True:
             left = deadline.left(time.monotonic())
             most = _SLICE if get_ident() == main_thread.ident else threading.TIMEOUT_MAX
-            seconds = most if left is None else min(left, most)
+            seconds = most if left is None or left > most else left
             if self._lock.acquire(timeout=seconds):
                 return True
             if left is not None and left <= seconds:

@@ -1,16 +1,19 @@
 """Encoding messages to payloads and decoding payloads."""
 
 import array
+import gc
 import json
 import math
 import subprocess
 import sys
+import weakref
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from wsclient.protocols import JsonId
 from wsclient.protocols._codec import JSON, StandardJson, checked_json, decode, decode_array, encode
 
 leaves = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
@@ -254,6 +257,39 @@ def test_a_value_without_a_json_form_raises_the_error_of_the_standard_encoder():
             JSON.dumps(value)
         assert str(ours.value) == str(standard.value)
         assert ours.value.__context__ is None
+
+
+class Referable(dict):
+    """A dict that weak references can refer to."""
+
+
+def test_after_an_error_the_value_can_be_changed_and_encoded():
+    value = {"outer": [{"inner": object()}]}
+    with pytest.raises(TypeError):
+        JSON.pieces(value, 0)  # without `dumps`, which would forget the objects of this value
+    value["outer"][0]["inner"] = 1
+    assert JSON.dumps(value) == '{"outer":[{"inner":1}]}'
+    assert "".join(JSON.pieces(value, 0)) == '{"outer":[{"inner":1}]}'
+
+
+class Interrupting(Referable):
+    """Its encoding is interrupted."""
+
+    def items(self):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kind", [Referable, Interrupting])
+@pytest.mark.parametrize("encode", [JSON.dumps, JsonId()._id_and_encoder, JsonId().encode])
+def test_a_value_that_can_not_be_encoded_is_not_kept(encode, kind):
+    value = kind(a=object())
+    reference = weakref.ref(value)
+    with pytest.raises(TypeError if kind is Referable else KeyboardInterrupt) as caught:
+        encode({"value": value})
+    assert caught.value.__context__ is None
+    del value, caught
+    gc.collect()
+    assert reference() is None
 
 
 @given(st.text())

@@ -10,7 +10,7 @@ from wsclient._requests import requests
 
 from ..support import AMPLE, LONG, SHORT, eventually
 from ..support.peers import open_against
-from ..support.threads import BlockingCall
+from ..support.threads import BlockingCall, on_thread
 
 
 class Lines(Protocol):
@@ -296,11 +296,27 @@ class BadText(Scripted):
         return super().encode_request(message, id)
 
 
+def error_of_submit(client, message):
+    return client.submit(message).exception(LONG)
+
+
+def error_of_request(client, message):
+    with pytest.raises(LookupError) as caught:
+        client.request(message, timeout=LONG)
+    return caught.value
+
+
+def error_of_request_on_another_thread(client, message):
+    return on_thread(lambda: error_of_request(client, message))
+
+
+@pytest.mark.parametrize("error_of", [error_of_submit, error_of_request, error_of_request_on_another_thread])
 @pytest.mark.parametrize("kind", [BadIds, BadText])
-def test_an_error_of_the_protocol_while_a_request_is_sent_ends_only_that_request(raw, kind):
+def test_an_error_of_the_protocol_while_a_request_is_sent_ends_only_that_request(raw, kind, error_of):
     client, peer, _, _ = scripted(raw, {"1": Reply(1, "one"), "3": Reply(3, "three")}, kind)
     first, _ = asked(client, peer, "a")
-    assert isinstance(client.submit("b").exception(LONG), LookupError)
+    assert isinstance(error_of(client, "b"), LookupError)
+    assert (client.stats.requests_in_flight, client.stats.requests_failed) == (1, 1)
     third, id = asked(client, peer, "c")
     assert id == 3
     for text in ("1", "3"):

@@ -34,7 +34,7 @@ class Calls:
                 self.functions[path.relative_to(PACKAGE).as_posix(), frame.f_code.co_name] += 1
 
 
-@pytest.mark.skipif(masking.accelerated() is None, reason="without the C function, masking takes two more calls")
+@pytest.mark.skipif(masking.accelerated() is None, reason="without the C function, masking takes one more call")
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="entering a lock takes a Python call, see _threads/locks.py")
 def test_a_request_and_its_reply_pass_through_at_most_12_files_and_36_calls():
     calls = Calls()

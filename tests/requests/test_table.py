@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import dis
 import gc
 import itertools
 import math
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from wsclient._requests.request import CANCELLED, FAILED, OK, TIMED_OUT, Request, key_of
-from wsclient._requests.table import _GIVEN_UP, RequestTable
+from wsclient._requests.table import _GIVEN_UP, Clash, RequestTable
 from wsclient._threads.waiting import Deadline
 from wsclient.protocols._incoming import OLDEST
 
@@ -62,6 +63,47 @@ def test_only_the_first_to_take_a_request_ends_it(outcome):
     assert table.counts == {**dict.fromkeys(OUTCOMES, 0), outcome: 1}
     assert not table.waiting
     assert table.in_flight == 0
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_request_that_gets_its_id_before_it_was_added_is_added(outcome):
+    table, one = connected()
+    request = make()
+    assert table.assign_id(request, 1, one)
+    assert (table.waiting, table.in_flight, table.everything()) == (1, 1, [request])
+    assert table.end(request, outcome)
+    assert (table.waiting, table.in_flight, table.everything()) == (0, 0, [])
+    assert table.counts == {**dict.fromkeys(OUTCOMES, 0), outcome: 1}
+
+
+def test_no_interrupt_can_separate_the_steps_that_add_a_request():
+    """An interrupt is raised after a call of C code and, on Python 3.10, where the code jumps."""
+    names = [step.opname for step in dis.get_instructions(RequestTable.assign_id)]
+    first = names.index("STORE_SUBSCR")  # into `by_id`
+    last = names.index("STORE_SUBSCR", first + 1)  # into `_begun`
+    between = names[first:last]
+    assert "STORE_ATTR" in between
+    assert not [name for name in between if "JUMP" in name or "CALL" in name]
+
+
+def test_a_request_that_was_not_added_and_whose_id_is_in_use_is_not_added():
+    table, one = connected()
+    with_id(table, one, 1)
+    request = make()
+    with pytest.raises(Clash):
+        table.assign_id(request, 1, one)
+    assert (table.waiting, table.in_flight) == (1, 1)
+    assert not any(table.end(request, outcome) for outcome in (OK, TIMED_OUT, CANCELLED))
+    assert table.assign_id(request, 2, one)
+    assert (table.waiting, table.in_flight) == (2, 2)
+
+
+def test_a_request_that_was_not_added_can_fail_and_is_counted():
+    table, one = connected()
+    request = make()
+    assert table.end(request, FAILED)
+    assert (table.waiting, table.in_flight, table.counts[FAILED]) == (0, 0, 1)
+    assert not table.assign_id(request, 1, one)
 
 
 def test_a_request_that_has_ended_is_not_written():

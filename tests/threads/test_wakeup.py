@@ -450,8 +450,17 @@ def test_a_socket_that_other_code_has_closed_is_an_error_of_wait_any(poller, pai
     assert poller.is_broken
 
 
+def wait_with_wait(poller, sock):
+    poller.wait(sock, READ, LONG)
+
+
+def wait_with_wait_any(poller, sock):
+    poller.wait_any({sock: READ}, LONG)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="on Windows a descriptor may have any number")
-def test_a_descriptor_above_the_limit_of_select_is_an_oserror(monkeypatch, wakeup, pair):
+@pytest.mark.parametrize("wait", [wait_with_wait, wait_with_wait_any])
+def test_a_descriptor_above_the_limit_of_select_is_an_oserror(wait, monkeypatch, wakeup, pair):
     """Where eventlet has removed ``poll``."""
     resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -463,7 +472,7 @@ def test_a_descriptor_above_the_limit_of_select_is_an_oserror(monkeypatch, wakeu
         os.dup2(pair[0].fileno(), number)
         with socket.socket(fileno=number) as high:
             with pytest.raises(OSError, match="Bad file descriptor"):
-                poller.wait(high, READ, LONG)
+                wait(poller, high)
             assert poller.is_broken
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)

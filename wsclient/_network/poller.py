@@ -96,8 +96,8 @@ class Poller:
         Args:
             sock: the socket, or None to wait only for the wake-up.
             events: ``READ``, ``WRITE``, both, or 0 for none.
-            seconds: the longest wait; None for no limit. No wait is longer than ``_MAX_WAIT``, so callers wait in a
-                loop.
+            seconds: the longest wait, not negative; None for no limit. No wait is longer than ``_MAX_WAIT``, so callers
+                wait in a loop.
 
         Returns:
             Which of the events are ready; 0 if none is (after a wake-up, or at the end of the time).

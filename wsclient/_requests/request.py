@@ -41,7 +41,8 @@ TRANSITIONS: Final = {
 }
 """The states of a request, and the states that may follow each.
 
-``NEW``: created, not yet in the table of requests; it fails in this state if it can't be written.
+``NEW``: created, not yet in the table of requests; it fails in this state if it can't be written. A request whose call
+is interrupted in this state stays in it, and is not counted.
 ``WAITING``: waits for its first reply, until its deadline.
 ``STREAMING``: the first of many replies was received, or none is required; more may follow, and there is no deadline.
 The other four are final: ``OK``, ``FAILED``, ``TIMED_OUT``, ``CANCELLED``.

@@ -204,18 +204,20 @@ class RequestTable:
             )
             if not clash:
                 is_exempt = stage is STREAMING and request.counts_in_flight and self._is_exempt(request)
+                is_new = stage is NEW
+                counts = request.counts_in_flight and not is_exempt
+                stage = WAITING if is_new else stage
+                # No conditions between these assignments: Python 3.10 can raise an interrupt where it jumps.
                 request.id = id
                 request.written_on = written
+                by_id[key] = request
+                written.uncounted += is_exempt
+                request.counts_in_flight = counts
+                request.stage = stage
+                self.waiting += is_new
+                self._begun[request] = None
                 if key is request:
                     written.matches[request] = None
-                by_id[key] = request
-                if is_exempt:
-                    request.counts_in_flight = False
-                    written.uncounted += 1
-                elif stage is NEW:
-                    request.stage = WAITING
-                    self.waiting += 1
-                    self._begun[request] = None
         if clash:
             raise Clash(f"Another request with the id {id!r} is in flight.")
         return True

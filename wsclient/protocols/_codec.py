@@ -49,8 +49,8 @@ class StandardJson:
     time, it may report such a reference where there is none. So after each error ``JSONEncoder.encode`` decides.
 
     Attributes:
-        pieces: encodes a value as pieces of text; its second argument must be 0. After an error, ``dumps`` must encode
-            the value again: it replaces this function.
+        pieces: encodes a value as pieces of text; its second argument must be 0. After an error of any kind, the caller
+            must call ``renew``.
         scan: decodes the value at an index of a text, and returns the value and the index after it. Raises
             StopIteration or ValueError if there is no value.
     """
@@ -74,12 +74,17 @@ class StandardJson:
         """
         try:
             return "".join(self.pieces(value, 0))
-        except Exception:
-            self.pieces = self._make_pieces()  # the old encoder still stores the objects of this value
+        except BaseException as error:
+            self.renew()
+            if not isinstance(error, Exception):  # such as a KeyboardInterrupt
+                raise
         return self._encoder.encode(value)
 
+    def renew(self) -> None:
+        """Make a new encoder after an error: the old one still stores the objects that it was encoding."""
+        self.pieces = self._make_pieces()
+
     def _make_pieces(self) -> Any:
-        """Make the function ``pieces``."""
         encoder: Any = self._encoder
         make = getattr(json.encoder, "c_make_encoder", None)
         if make is None:  # pragma: no cover  (PyPy)

@@ -371,7 +371,12 @@ class JsonId(Protocol):
             return super()._id_and_encoder(message)
         try:
             text = "".join(codec.pieces(message, 0))  # as _encoder, with fewer calls
-        except Exception:  # _encoder raises an error that describes it
+        except BaseException as error:
+            codec.renew()
+            if not isinstance(error, Exception):  # such as a KeyboardInterrupt
+                raise
+            text = ""
+        if not text:  # _encoder raises the error, without this one as its context
             return super()._id_and_encoder(message)
         return None, _Splice(self._head, "}" if text == "{}" else f",{text[1:]}", codec, self._opcode)
 

@@ -14,6 +14,7 @@ from wsclient.cli import main
 from wsclient.cli.demo import THREADS, Worker
 from wsclient.cli.screen import LiveScreen
 from wsclient.cli.server import PASSWORD, DemoServer
+from wsclient.testing._servers.sockets import make_reset
 
 from ..support import LONG, SLACK, eventually
 from ..support.peers import start_call
@@ -47,6 +48,27 @@ def test_requests_of_a_connection_that_was_cut_are_not_counted_as_answered_on_th
         for future in futures:
             with pytest.raises(wsclient.ConnectionLost):
                 future.result(LONG)
+    server.stop()
+
+
+def test_requests_of_a_connection_that_is_cut_late_are_not_answered(monkeypatch):
+    cut = []
+    monkeypatch.setattr("wsclient.cli.server.make_reset", cut.append)
+    server = DemoServer()
+    client = wsclient.Client(server.url, on_session=lambda _, session: session.request({"params": PASSWORD}))
+    with client:
+        away = start_call(lambda: server.go_away(under_way=3))
+        eventually(lambda: server._away)
+        futures = [client.submit({"method": "echo", "params": [n]}, timeout=LONG) for n in range(3)]
+        away.result(LONG)
+        server.come_back()
+        for timer in threading.enumerate():
+            if isinstance(timer, threading.Timer):
+                timer.join(LONG)
+        for sock in cut:
+            make_reset(sock)
+        assert [type(future.exception(LONG)) for future in futures] == [wsclient.ConnectionLost] * 3
+    monkeypatch.undo()
     server.stop()
 
 

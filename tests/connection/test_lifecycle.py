@@ -692,6 +692,36 @@ def test_a_start_whose_thread_is_refused_waits_for_the_client_that_another_threa
     client.close()
 
 
+class StartedAtSecondAttempt:
+    """A thread for which the system has no room at first."""
+
+    is_reported = False
+
+    def __init__(self):
+        self.attempts = 0
+        self.started = threading.Event()
+
+    def start(self, starter):
+        self.attempts += 1
+        if self.attempts == 1:
+            raise RuntimeError("can't start new thread")
+        self.started.set()
+
+    def run_here(self):
+        self.started.set()
+
+
+def test_a_thread_that_could_not_be_started_is_started_later_although_there_is_no_connection():
+    with Server() as server:
+        client = wsclient.connect(server.url, reconnect=wsclient.Reconnect(wait=lambda state: 3600.0))
+    eventually(lambda: client.state is State.WAITING)
+    thread = StartedAtSecondAttempt()
+    client._wsclient.context.starter.start(thread)
+    assert thread.started.wait(LONG)
+    assert thread.attempts == 2
+    client.close()
+
+
 def test_a_client_that_never_started_can_be_closed_on_any_thread_after_its_drain():
     client = wsclient.Client("ws://127.0.0.1:9")
     assert on_thread(lambda: client.drain(timeout=0))

@@ -585,7 +585,8 @@ def open_paused(raw):
     return client, watch, go_on, due_at
 
 
-def test_the_clock_stands_still_while_reading_is_paused(raw):
+def test_the_clock_stands_still_while_reading_is_paused(raw, monkeypatch):
+    monkeypatch.setattr("wsclient._connection.connection._PAUSED_CHECK", 0.01)  # it is checked many times in the pause
     client, watch, go_on, opened = open_paused(raw)
     assert not threading.Event().wait(SHORT)  # the pause
     assert watch.next_at == -math.inf

@@ -111,8 +111,8 @@ class DemoServer:
 
     def _answer_call(self, connection: ServerConnection, call: dict[str, Any]) -> None:
         with self._changed:
-            if self._away:
-                return
+            if self._away or (connection, call["id"]) not in self._under_way:
+                return  # the connection is being cut, or was cut before `come_back()`
             self._under_way.discard((connection, call["id"]))
         result = sum(call["params"]) if call["method"] == "add" else call["params"]
         with contextlib.suppress(ConnectionClosed, OSError):

@@ -32,18 +32,30 @@ def check(text):
     assert re.search(r"connections +\W*2", text)
 
 
+def login(client, session):
+    session.request({"params": PASSWORD})
+
+
+def requests_during_a_restart(server, client):
+    """Three requests that the server had not answered when it went away.
+
+    It has come back, and its timers have ended.
+    """
+    away = start_call(lambda: server.go_away(under_way=3))
+    eventually(lambda: server._away)  # it answers no request from now on
+    futures = [client.submit({"method": "echo", "params": [n]}, timeout=LONG) for n in range(3)]
+    away.result(LONG)
+    server.come_back()
+    for timer in threading.enumerate():
+        if isinstance(timer, threading.Timer):
+            timer.join(LONG)
+    return futures
+
+
 def test_requests_of_a_connection_that_was_cut_are_not_counted_as_answered_on_the_next():
     server = DemoServer()
-    client = wsclient.Client(server.url, on_session=lambda _, session: session.request({"params": PASSWORD}))
-    with client:
-        away = start_call(lambda: server.go_away(under_way=3))
-        eventually(lambda: server._away)  # it answers no request from now on
-        futures = [client.submit({"method": "echo", "params": [n]}, timeout=LONG) for n in range(3)]
-        away.result(LONG)
-        server.come_back()
-        for timer in threading.enumerate():
-            if isinstance(timer, threading.Timer):
-                timer.join(LONG)
+    with wsclient.Client(server.url, on_session=login) as client:
+        futures = requests_during_a_restart(server, client)
         assert not server._under_way
         for future in futures:
             with pytest.raises(wsclient.ConnectionLost):
@@ -55,19 +67,13 @@ def test_requests_of_a_connection_that_is_cut_late_are_not_answered(monkeypatch)
     cut = []
     monkeypatch.setattr("wsclient.cli.server.make_reset", cut.append)
     server = DemoServer()
-    client = wsclient.Client(server.url, on_session=lambda _, session: session.request({"params": PASSWORD}))
-    with client:
-        away = start_call(lambda: server.go_away(under_way=3))
-        eventually(lambda: server._away)
-        futures = [client.submit({"method": "echo", "params": [n]}, timeout=LONG) for n in range(3)]
-        away.result(LONG)
-        server.come_back()
-        for timer in threading.enumerate():
-            if isinstance(timer, threading.Timer):
-                timer.join(LONG)
+    with wsclient.Client(server.url, on_session=login) as client:
+        futures = requests_during_a_restart(server, client)
         for sock in cut:
             make_reset(sock)
-        assert [type(future.exception(LONG)) for future in futures] == [wsclient.ConnectionLost] * 3
+        for future in futures:
+            with pytest.raises(wsclient.ConnectionLost):
+                future.result(LONG)
     monkeypatch.undo()
     server.stop()
 

@@ -21,9 +21,9 @@ next thread that acquires the lock of the queue or of the table, ``Subscriptions
 waits raises ``WouldDeadlock`` (see ``Guard``). ARCHITECTURE.md ("Locks") lists all calls.
 
 Each section is written ``with this_thread.section, self._lock:``, except in ``RequestTable.assign_id``, which is called
-inside the section of the write lock. ``section`` is a reentrant lock of the thread, which
-no other thread uses, so entering it never waits. Both locks are made interrupt-safe by ``locks``, so an interrupt can't
-leave one of them locked. The section costs 0.3 µs (measured), about as much as the lock itself.
+inside the section of the write lock. ``section`` is a reentrant lock of the thread, which no other thread uses, so
+entering it never waits. Both locks are made interrupt-safe by ``locks``, so an interrupt can't leave one of them
+locked. The section costs 0.3 µs (measured), about as much as the lock itself.
 """
 
 from __future__ import annotations
